@@ -1,0 +1,52 @@
+// Element types (spec/format.md section 3) and conversions to and from binary32.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "format/bytes.h"
+
+namespace nwc {
+
+enum class DType : uint8_t {
+  kBool = 0,
+  kU8,
+  kI8,
+  kF8E5M2,
+  kF8E4M3,
+  kI16,
+  kU16,
+  kF16,
+  kBF16,
+  kI32,
+  kU32,
+  kF32,
+  kF64,
+  kI64,
+  kU64,
+};
+inline constexpr int kDTypeCount = 15;
+
+size_t DTypeSize(DType dtype);       // bytes an element
+const char* DTypeName(DType dtype);  // as in safetensors: "BF16"
+std::optional<DType> DTypeFromName(std::string_view name);
+
+// F16, BF16 and F32: what `exact` and `stream` apply to.
+bool IsCodedFloat(DType dtype);
+
+// IEEE 754 conversions, nearest, ties to even. Bit patterns stand for the 16-bit types.
+uint16_t FloatToHalf(float value);
+float HalfToFloat(uint16_t bits);
+uint16_t FloatToBFloat16(float value);  // finite or infinite input
+float BFloat16ToFloat(uint16_t bits);
+
+// count elements of a coded float dtype, from or to binary32. Buffers do not overlap.
+void ToFloat(DType dtype, const uint8_t* source, size_t count, float* out);
+void FromFloat(DType dtype, const float* source, size_t count, uint8_t* out);
+
+// Any of F16, BF16, F32, F64 and the integers as a double, for comparing files.
+double ElementAsDouble(DType dtype, const uint8_t* element);
+
+}  // namespace nwc

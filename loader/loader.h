@@ -1,0 +1,91 @@
+// Opens containers and brings tensors into memory: reads, checks and decodes at the same time.
+//
+//   NWC_ASSIGN_OR_RETURN(auto loader, Loader::Open("model.nwc", {}));
+//   NWC_ASSIGN_OR_RETURN(Tensor weight, loader->Load("model.norm.weight"));
+//
+// A Loader is immutable after Open; its methods may be called from many threads at once. Tensors own
+// their memory and outlive the loader.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/format.h"
+#include "loader/aligned_buffer.h"
+
+namespace nwc {
+
+enum class IoMode : uint8_t { kAuto, kUring, kPread };
+
+struct LoadOptions {
+  IoMode io = IoMode::kAuto;
+  size_t staging_bytes = 64 << 20;  // most compressed bytes in flight; at least the largest chunk
+  int threads = 0;                  // decoding threads; 0: one a core
+  bool verify = true;               // check every chunk's hash (R20, R21)
+  bool verify_decoded = false;      // check every tensor's decoded hash too (R29)
+  Simd simd = BestSimd();
+};
+
+struct Tensor {
+  TensorInfo info;       // a copy: valid after the loader is gone; its chunk list is left empty
+  size_t number = 0;     // position in the index
+  AlignedBuffer bytes;   // decoded, row-major, little-endian; 64-byte aligned
+};
+
+// What a load did, for reports.
+struct LoadStatistics {
+  uint64_t bytes_read = 0;      // from the file, without the index
+  uint64_t bytes_decoded = 0;
+  uint64_t reads = 0;           // read requests
+  size_t peak_staging_bytes = 0;
+  double seconds = 0;
+};
+
+class ByteSource;
+
+class Loader {
+ public:
+  // Reads and checks superblock and index (R1-R19). The error names the file.
+  static Result<std::unique_ptr<Loader>> Open(const std::string& path, const LoadOptions& options);
+  // The same over a container in memory (copied).
+  static Result<std::unique_ptr<Loader>> OpenMemory(std::vector<uint8_t> bytes,
+                                                    const LoadOptions& options);
+  ~Loader();
+
+  [[nodiscard]] const Index& index() const;
+  [[nodiscard]] const Superblock& superblock() const;
+  [[nodiscard]] const std::string& path() const;
+  // Which way of reading runs and why: "io_uring, 16 reads in flight" or "pread: io_uring refused
+  // (Operation not permitted)".
+  [[nodiscard]] std::string io_description() const;
+  // Position of a tensor in the index, or kNotFound with a hint of similar names.
+  [[nodiscard]] Result<size_t> Find(std::string_view name) const;
+
+  Result<Tensor> Load(std::string_view name) const;
+  Result<Tensor> Load(size_t number) const;
+
+  // Loads the tensors `numbers` (ascending, each once) and calls `ready` with each as soon as it is whole,
+  // in file order, one call at a time, on the calling thread. A callback that returns an error ends the stream with it.
+  // Tensors that are ready but not yet taken count towards no budget other than their own memory;
+  // at most two decoded tensors wait beyond the one being handed over.
+  Status Stream(const std::vector<size_t>& numbers, const std::function<Status(Tensor)>& ready,
+                LoadStatistics* statistics = nullptr) const;
+  [[nodiscard]] std::vector<size_t> All() const;
+
+  // A metadata file of the checkpoint, checked (R30).
+  Result<std::vector<uint8_t>> LoadFile(size_t file_number) const;
+
+  // The source the loader reads from, for tools that check raw ranges.
+  [[nodiscard]] const ByteSource& source() const;
+
+ private:
+  struct Impl;
+  explicit Loader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nwc
