@@ -1,5 +1,5 @@
-// Packs a checkpoint into a container: which tensor gets which profile, at which rate, and the coding
-// itself. No file I/O: tensors come from a TensorSource, the container goes to a ByteSink.
+// Packs a checkpoint into a container: which tensor gets which profile, at which rate, and the
+// coding itself. No file I/O: tensors come from a TensorSource, the container goes to a ByteSink.
 #pragma once
 
 #include <atomic>
@@ -24,14 +24,14 @@ struct PackRule {
 
 struct PackOptions {
   Profile profile = Profile::kStream;  // of linear tensors
-  double bits = 4.5;      // file bits a weight over the stream tensors without bits of their own
+  double bits = 4.5;  // file bits a weight over the stream tensors without bits of their own
   std::vector<PackRule> rules;
   std::string include;    // only tensors whose name contains a match; empty: all
   std::string exclude;    // without tensors whose name contains a match; empty: none
   int threads = 0;        // 0: one a core; never changes the bytes written
   bool roundtrip = true;  // decode and compare every chunk while packing
   TrellisId trellis = TrellisId::kEightStates;
-  std::string producer;   // written into the container
+  std::string producer;  // written into the container
 };
 
 // What happened, or in a dry run would happen, to one tensor.
@@ -41,12 +41,13 @@ struct PackedTensor {
   std::vector<uint64_t> shape;
   Profile profile = Profile::kRaw;
   bool linear = false;
-  std::string note;             // why the profile is not the one asked for; else empty
+  std::string note;  // why the profile is not the one asked for; else empty
   uint64_t weights = 0;
   uint64_t source_bytes = 0;
-  uint64_t packed_bytes = 0;    // chunks, side information and index entry; a dry run's is an estimate
-  double target_bits = 0;       // stream only
-  double relative_mse = 0;      // squared error / squared norm; stream only
+  uint64_t packed_bytes =
+      0;                    // chunks, side information and index entry; a dry run's is an estimate
+  double target_bits = 0;   // stream only
+  double relative_mse = 0;  // squared error / squared norm; stream only
 };
 
 struct PackReport {
@@ -58,9 +59,9 @@ struct PackReport {
 };
 
 struct PackProgress {
-  std::string stage;            // "rate control" or "packing"
-  std::string tensor;           // being finished
-  uint64_t bytes_done = 0;      // of source bytes, in this stage
+  std::string stage;        // "rate control" or "packing"
+  std::string tensor;       // being finished
+  uint64_t bytes_done = 0;  // of source bytes, in this stage
   uint64_t bytes_total = 0;
 };
 
@@ -76,8 +77,8 @@ Result<PackReport> Pack(const TensorSource& source, const std::vector<SourceFile
 // Profiles, targets and estimated sizes, without writing.
 Result<PackReport> PlanOnly(const TensorSource& source, const PackOptions& options);
 
-// The default rule: weight matrices of linear layers. 2-D with both sides ≥ 64 (n-d convolutions seen as
-// outputs × the rest), a float dtype, and not an embedding or output head by name.
+// The default rule: weight matrices of linear layers. 2-D with both sides ≥ 64 (n-d convolutions
+// seen as outputs × the rest), a float dtype, and not an embedding or output head by name.
 bool IsLinearWeight(const SourceTensor& tensor);
 
 }  // namespace nwc

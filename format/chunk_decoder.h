@@ -12,7 +12,8 @@ namespace nwc {
 class ChunkDecoder {
  public:
   // `side` is the tensor's side information as stored (empty unless the profile is stream); its
-  // hash is checked (R21). `tensor` must outlive the decoder. `tables` is the tensor's codec, or null.
+  // hash is checked (R21). `tensor` must outlive the decoder. `tables` is the tensor's codec, or
+  // null.
   static Result<ChunkDecoder> Create(const TensorInfo& tensor, ByteSpan side,
                                      std::shared_ptr<const StreamTables> tables,
                                      Simd simd = BestSimd());

@@ -13,9 +13,9 @@ namespace nwc {
 
 inline constexpr int kProbabilityBits = 12;
 inline constexpr uint32_t kProbabilityScale = 1u << kProbabilityBits;
-inline constexpr int kTableCount = 64;      // values of t
-inline constexpr int kQuantizerCount = 2;   // values of q
-inline constexpr int kTableUnity = 16;      // t of σ/δ = 1; eight tables an octave
+inline constexpr int kTableCount = 64;     // values of t
+inline constexpr int kQuantizerCount = 2;  // values of q
+inline constexpr int kTableUnity = 16;     // t of σ/δ = 1; eight tables an octave
 inline constexpr int kMaxIndexMagnitude = 127;
 inline constexpr int kMinBucketBits = 6;
 inline constexpr int kMaxBucketBits = 8;
@@ -52,6 +52,11 @@ struct AliasBucket {
 // 8-bit field (two's complement), so that stream tables carry k itself.
 void BuildAliasTable(std::span<const uint16_t> frequencies, int bucket_bits, int symbol_offset,
                      std::span<AliasBucket> out);
+
+// Frequencies of the symbols of table (t, q) for 2^bucket_bits buckets: k = symbol - (2^(bits-1) -
+// 1).
+std::vector<uint16_t> StreamSymbolFrequencies(const CodecTables& tables, int t, int q,
+                                              int bucket_bits);
 
 // Decoding tables of a codec for one bucket count: table (t, q) begins at (2t+q) << bucket_bits.
 std::vector<AliasBucket> BuildStreamAliasTables(const CodecTables& tables, int bucket_bits);

@@ -58,9 +58,9 @@ struct TensorInfo {
   uint8_t profile_value = 0;  // may be one this build does not know
   bool linear = false;
   std::vector<uint64_t> shape;
-  uint64_t rows = 0, columns = 0;           // matrix view
+  uint64_t rows = 0, columns = 0;  // matrix view
   uint32_t tile_rows = 1, tile_columns = 1;
-  std::vector<Chunk> chunks;                // one per tile, row-major grid
+  std::vector<Chunk> chunks;  // one per tile, row-major grid
   Hash128 decoded_hash;
   uint16_t shard = 0;
   std::optional<StreamInfo> stream;

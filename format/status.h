@@ -58,7 +58,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                       // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit by design
   Result(Status status) : status_(std::move(status)) { assert(!status_.ok()); }  // NOLINT
 
   [[nodiscard]] bool ok() const { return value_.has_value(); }
@@ -79,13 +79,13 @@ class [[nodiscard]] Result {
 #define NWC_CONCAT(a, b) NWC_CONCAT_INNER(a, b)
 
 // Returns from the enclosing function when `expression` is not OK.
-#define NWC_RETURN_IF_ERROR(expression)                  \
-  do {                                                   \
+#define NWC_RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                                   \
     if (::nwc::Status nwc_status_ = (expression); !nwc_status_.ok()) return nwc_status_; \
   } while (false)
 
 // NWC_ASSIGN_OR_RETURN(auto x, F()): x = *F(), or returns F()'s error.
-#define NWC_ASSIGN_OR_RETURN(declaration, expression)                                  \
-  auto NWC_CONCAT(nwc_result_, __LINE__) = (expression);                               \
+#define NWC_ASSIGN_OR_RETURN(declaration, expression)                                             \
+  auto NWC_CONCAT(nwc_result_, __LINE__) = (expression);                                          \
   if (!NWC_CONCAT(nwc_result_, __LINE__).ok()) return NWC_CONCAT(nwc_result_, __LINE__).status(); \
   declaration = std::move(*NWC_CONCAT(nwc_result_, __LINE__))

@@ -23,11 +23,11 @@ const char* SimdName(Simd simd);
 // What the encoder chose for one tile of rows × columns weights.
 struct StreamTile {
   uint32_t rows = 0, columns = 0;
-  std::vector<int8_t> indices;             // k, row-major, rows · columns
-  std::vector<uint16_t> exact_columns;     // ascending
-  std::vector<uint32_t> patches;           // row · columns + column, ascending
-  std::vector<uint8_t> exact_values;       // elements of exact_columns, column after column
-  std::vector<uint8_t> patch_values;       // elements of patches
+  std::vector<int8_t> indices;          // k, row-major, rows · columns
+  std::vector<uint16_t> exact_columns;  // ascending
+  std::vector<uint32_t> patches;        // row · columns + column, ascending
+  std::vector<uint8_t> exact_values;    // elements of exact_columns, column after column
+  std::vector<uint8_t> patch_values;    // elements of patches
 };
 
 // Alias tables of one codec for every bucket count, for decoding.
@@ -57,7 +57,8 @@ class StreamEncodeTables {
   std::unique_ptr<Impl> impl_;
 };
 
-// row_table and column_table: the tile's slices of a and b. Every index lies in its table's alphabet.
+// row_table and column_table: the tile's slices of a and b. Every index lies in its table's
+// alphabet.
 std::vector<uint8_t> EncodeStreamChunk(const StreamTile& tile, int trellis,
                                        std::span<const int16_t> row_table,
                                        std::span<const int16_t> column_table,
@@ -66,8 +67,10 @@ std::vector<uint8_t> EncodeStreamChunk(const StreamTile& tile, int trellis,
 // Decodes the chunks of one tensor.
 class StreamDecoder {
  public:
-  // `tensor` is a validated stream tensor, `side` its parsed side information; both copied as far as needed.
-  StreamDecoder(const TensorInfo& tensor, SideInfo side, std::shared_ptr<const StreamTables> tables);
+  // `tensor` is a validated stream tensor, `side` its parsed side information; both copied as far
+  // as needed.
+  StreamDecoder(const TensorInfo& tensor, SideInfo side,
+                std::shared_ptr<const StreamTables> tables);
 
   // Decodes `chunk` (a tile of the tensor's grid) into rows of `row_stride_bytes` beginning at
   // `out`, which is the address of the tile's first weight and has room for the whole tile.

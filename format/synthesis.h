@@ -14,8 +14,7 @@ inline constexpr int kStepCodesPerOctave = 8;
 inline constexpr int kOffsetUnit = 64;  // reconstruction offsets count 64ths of a step
 
 inline constexpr std::array<uint32_t, 8> kStepMantissa = {
-    0x3F800000, 0x3F8B95C2, 0x3F9837F0, 0x3FA5FED7,
-    0x3FB504F3, 0x3FC5672A, 0x3FD744FD, 0x3FEAC0C7};
+    0x3F800000, 0x3F8B95C2, 0x3F9837F0, 0x3FA5FED7, 0x3FB504F3, 0x3FC5672A, 0x3FD744FD, 0x3FEAC0C7};
 
 // step(code), kMinStepCode ≤ code ≤ kMaxStepCode; exact.
 inline float StepOfCode(int code) {
@@ -32,8 +31,7 @@ inline float ColumnFactor(float scale, int column_code) {
 inline int ReconstructionLevel(int k, int q, int offset1, int offset2) {
   if (k == 0) return 0;
   const int magnitude = k < 0 ? -k : k;
-  const int level =
-      (2 * magnitude - q) * kOffsetUnit - (magnitude == 1 ? offset1 : offset2);
+  const int level = (2 * magnitude - q) * kOffsetUnit - (magnitude == 1 ? offset1 : offset2);
   return k < 0 ? -level : level;
 }
 

@@ -11,8 +11,8 @@ inline constexpr int kTrellisCount = 3;
 
 struct Trellis {
   int states;
-  std::array<uint8_t, 2 * kMaxTrellisStates> next;      // next[2·state + (k & 1)]
-  std::array<uint8_t, kMaxTrellisStates> quantizer;     // 0 or 1
+  std::array<uint8_t, 2 * kMaxTrellisStates> next;   // next[2·state + (k & 1)]
+  std::array<uint8_t, kMaxTrellisStates> quantizer;  // 0 or 1
 
   [[nodiscard]] int Next(int state, int k) const {
     return next[static_cast<size_t>(2 * state + (k & 1))];

@@ -32,7 +32,8 @@ class ContainerWriter {
   uint16_t AddShard(ShardInfo shard);
 
   // `tensor` with everything but chunks and extents filled in; `chunks` its coded tiles in grid
-  // order; `side` its side information (stream only). The whole tensor at once: its size decides its alignment.
+  // order; `side` its side information (stream only). The whole tensor at once: its size decides
+  // its alignment.
   Status AddTensor(TensorInfo tensor, ByteSpan side, std::span<const std::vector<uint8_t>> chunks);
 
   void SetProducer(std::string producer) { index_.producer = std::move(producer); }

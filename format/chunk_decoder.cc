@@ -1,0 +1,64 @@
+#include "format/chunk_decoder.h"
+
+#include <cstring>
+
+namespace nwc {
+
+Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan side,
+                                          std::shared_ptr<const StreamTables> tables, Simd simd) {
+  ChunkDecoder decoder;
+  decoder.tensor_ = &tensor;
+  decoder.simd_ = simd;
+  if (!tensor.supported()) {
+    return Status(ErrorCode::kUnsupported, "profile " + std::to_string(tensor.profile_value) +
+                                               " is newer than this build: update nwc");
+  }
+  if (tensor.profile() != Profile::kStream) return decoder;
+  if (Hash64(side) != tensor.stream->side.hash) {
+    return Status::Corrupt(21, "side information hash does not match");
+  }
+  NWC_ASSIGN_OR_RETURN(SideInfo parsed,
+                       ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale));
+  decoder.stream_ = std::make_shared<StreamDecoder>(tensor, std::move(parsed), std::move(tables));
+  return decoder;
+}
+
+Status ChunkDecoder::DecodeTo(size_t chunk_number, ByteSpan chunk, uint8_t* out,
+                              size_t row_stride) const {
+  const TileRange tile = tensor_->Tile(chunk_number);
+  const size_t bytes = tile.weights() * DTypeSize(tensor_->dtype);
+  switch (tensor_->profile()) {
+    case Profile::kRaw:
+      if (chunk.size() != bytes) return Status::Corrupt(16, "raw chunk has a wrong size");
+      std::memcpy(out, chunk.data(), bytes);
+      return {};
+    case Profile::kExact:
+      return DecodeExactChunk(chunk, tensor_->dtype, {out, bytes}, simd_);
+    case Profile::kStream:
+      return stream_->Decode(chunk, tile, out, row_stride, simd_);
+  }
+  return Status(ErrorCode::kInternal, "unknown profile");
+}
+
+Status ChunkDecoder::Decode(size_t chunk_number, ByteSpan chunk, MutableByteSpan tensor_out) const {
+  assert(chunk_number < tensor_->chunks.size() && tensor_out.size() == tensor_->decoded_bytes());
+  const TileRange tile = tensor_->Tile(chunk_number);
+  const size_t size = DTypeSize(tensor_->dtype);
+  const size_t stride = tensor_->columns * size;
+  return DecodeTo(chunk_number, chunk,
+                  tensor_out.data() + tile.row_begin * stride + tile.column_begin * size, stride);
+}
+
+Status ChunkDecoder::DecodeTile(size_t chunk_number, ByteSpan chunk,
+                                MutableByteSpan tile_out) const {
+  const TileRange tile = tensor_->Tile(chunk_number);
+  assert(tile_out.size() == tile.weights() * DTypeSize(tensor_->dtype));
+  return DecodeTo(chunk_number, chunk, tile_out.data(), tile.columns() * DTypeSize(tensor_->dtype));
+}
+
+Status ChunkDecoder::CheckHash(size_t chunk_number, ByteSpan chunk) const {
+  if (Hash64(chunk) == tensor_->chunks[chunk_number].hash) return {};
+  return Status::Corrupt(20, "chunk hash does not match");
+}
+
+}  // namespace nwc

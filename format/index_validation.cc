@@ -1,0 +1,209 @@
+#include "format/index_validation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+#include <unordered_set>
+
+#include "format/trellis.h"
+
+namespace nwc {
+namespace {
+
+constexpr float kMinScale = 0x1p-40f, kMaxScale = 0x1p40f;
+constexpr int kMaxOffset = 31;
+
+using NameSet = std::unordered_set<std::string_view>;
+
+// "tensor 'name' what", as rule `rule`.
+Status Bad(int rule, const TensorInfo& t, const std::string& what) {
+  return Status::Corrupt(rule, "tensor '" + t.name.substr(0, 200) + "' " + what);
+}
+
+Status CheckName(const TensorInfo& t, NameSet* seen) {
+  if (t.name.empty() || t.name.size() > kMaxNameBytes) {
+    return Bad(9, t, "has an empty or overlong name");
+  }
+  if (!seen->insert(t.name).second) return Bad(9, t, "appears twice");
+  return {};
+}
+
+Status CheckShape(const TensorInfo& t, uint64_t* elements) {
+  if (t.shape.size() > kMaxDimensions) return Bad(10, t, "has more than 8 dimensions");
+  uint64_t product = 1;
+  // Zero dimensions must not hide an overflow of the others from readers that multiply in order.
+  uint64_t magnitude = 1;
+  for (const uint64_t d : t.shape) {
+    const auto next = CheckedMultiply(magnitude, std::max<uint64_t>(d, 1));
+    if (!next || *next > kMaxTensorBytes) return Bad(10, t, "is larger than 2^48 bytes");
+    magnitude = *next;
+    product *= d;
+  }
+  *elements = product;
+  return {};
+}
+
+Status CheckDType(const TensorInfo& t, uint64_t elements) {
+  if (static_cast<int>(t.dtype) >= kDTypeCount) return Bad(11, t, "has an unknown dtype");
+  if (elements > kMaxTensorBytes / DTypeSize(t.dtype)) {
+    return Bad(10, t, "is larger than 2^48 bytes");
+  }
+  const bool coded = t.supported() && t.profile() != Profile::kRaw;
+  if (coded && !IsCodedFloat(t.dtype)) {
+    return Bad(12, t,
+               std::string("has dtype ") + DTypeName(t.dtype) + ", which its profile cannot code");
+  }
+  return {};
+}
+
+Status CheckTiles(const TensorInfo& t, uint64_t elements) {
+  const auto product = CheckedMultiply(t.rows, t.columns);
+  if (!product || *product != elements)
+    return Bad(13, t, "has a matrix view that is not its shape");
+  if (t.tile_rows == 0 || t.tile_columns == 0) return Bad(13, t, "has empty tiles");
+  const uint64_t rows = std::min<uint64_t>(t.rows, t.tile_rows);
+  const uint64_t columns = std::min<uint64_t>(t.columns, t.tile_columns);
+  const auto weights = CheckedMultiply(rows, columns);
+  if (!weights || *weights > kMaxTileBytes / DTypeSize(t.dtype)) {
+    return Bad(13, t, "has tiles larger than 2^31 bytes");
+  }
+  if (!t.supported()) return {};
+  if (t.profile() == Profile::kStream) {
+    if (elements == 0 || *weights > kMaxStreamTileWeights || columns > kMaxStreamTileColumns) {
+      return Bad(13, t, "is empty or has tiles too large for stream");
+    }
+  } else if (t.tile_columns < t.columns) {
+    return Bad(13, t, "has tiles that do not span all columns");
+  }
+  return {};
+}
+
+Status CheckChunkCount(const TensorInfo& t, uint64_t elements) {
+  uint64_t expected = 0;
+  if (elements != 0) {
+    const auto grid = CheckedMultiply(t.grid_rows(), t.grid_columns());
+    expected = grid.value_or(UINT64_MAX);
+  }
+  if (t.chunks.size() != expected) {
+    return Bad(14, t,
+               "has " + std::to_string(t.chunks.size()) + " chunks, its grid has " +
+                   std::to_string(expected));
+  }
+  return {};
+}
+
+// Walks the payload in file order.
+class PayloadWalk {
+ public:
+  explicit PayloadWalk(uint64_t end) : end_(end) {}
+
+  // Whether [offset, offset + size) may come next; moves on.
+  bool Next(uint64_t offset, uint64_t size) {
+    if (offset < at_ || offset - at_ > kMaxGapBytes || offset % kPayloadAlignment != 0 ||
+        offset > end_ || size > end_ - offset) {
+      return false;
+    }
+    at_ = offset + size;
+    return true;
+  }
+  [[nodiscard]] bool AtEnd() const { return end_ - at_ <= kMaxGapBytes; }
+
+ private:
+  uint64_t at_ = kSuperblockSize;
+  uint64_t end_;
+};
+
+Status CheckPayload(const Index& index, const Superblock& superblock) {
+  PayloadWalk walk(superblock.index_offset);
+  for (const FileInfo& f : index.files) {
+    if (!walk.Next(f.extent.offset, f.extent.size)) {
+      return Status::Corrupt(15, "file '" + f.name.substr(0, 200) + "' lies at a wrong place");
+    }
+  }
+  for (const TensorInfo& t : index.tensors) {
+    if (t.stream && !walk.Next(t.stream->side.offset, t.stream->side.size)) {
+      return Bad(15, t, "has side information at a wrong place");
+    }
+    for (const Chunk& c : t.chunks) {
+      if (!walk.Next(c.offset, c.size)) return Bad(15, t, "has a chunk at a wrong place");
+    }
+  }
+  if (!walk.AtEnd()) return Status::Corrupt(15, "bytes before the index belong to nothing");
+  return {};
+}
+
+Status CheckChunkSizes(const TensorInfo& t) {
+  if (!t.supported()) return {};
+  for (size_t i = 0; i < t.chunks.size(); ++i) {
+    const uint64_t decoded = t.Tile(i).weights() * DTypeSize(t.dtype);
+    const uint64_t size = t.chunks[i].size;
+    const bool possible =
+        t.profile() == Profile::kRaw ? size == decoded : size != 0 && size <= 2 * decoded + 65536;
+    if (!possible) {
+      return Bad(16, t,
+                 "chunk " + std::to_string(i) + " cannot have " + std::to_string(size) + " bytes");
+    }
+  }
+  return {};
+}
+
+Status CheckStream(const TensorInfo& t, const Index& index) {
+  if (!t.supported()) return {};
+  if (t.stream.has_value() != (t.profile() == Profile::kStream)) {
+    return Bad(17, t, "has stream parameters against its profile, or lacks them");
+  }
+  if (!t.stream) return {};
+  const StreamInfo& s = *t.stream;
+  if (s.codec >= index.codecs.size() || s.trellis >= kTrellisCount || !std::isfinite(s.scale) ||
+      s.scale < kMinScale || s.scale > kMaxScale || std::abs(s.offset1) > kMaxOffset ||
+      std::abs(s.offset2) > kMaxOffset) {
+    return Bad(17, t, "has stream parameters out of range");
+  }
+  return {};
+}
+
+bool IsSafeFileName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxFileNameBytes && name != "." && name != ".." &&
+         std::none_of(name.begin(), name.end(), [](char c) {
+           return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
+         });
+}
+
+Status CheckFileNames(const Index& index) {
+  NameSet seen;
+  const auto check = [&](const std::string& name) -> Status {
+    if (!IsSafeFileName(name) || !seen.insert(name).second) {
+      return Status::Corrupt(19, "a file name is empty, unsafe or used twice");
+    }
+    return {};
+  };
+  for (const FileInfo& f : index.files) NWC_RETURN_IF_ERROR(check(f.name));
+  for (const ShardInfo& s : index.shards) NWC_RETURN_IF_ERROR(check(s.name));
+  for (const TensorInfo& t : index.tensors) {
+    if (t.shard >= index.shards.size()) return Bad(19, t, "belongs to a shard that is not there");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status ValidateIndex(const Index& index, const Superblock& superblock) {
+  NameSet names;
+  for (const TensorInfo& t : index.tensors) {
+    uint64_t elements = 0;
+    NWC_RETURN_IF_ERROR(CheckName(t, &names));
+    NWC_RETURN_IF_ERROR(CheckShape(t, &elements));
+    NWC_RETURN_IF_ERROR(CheckDType(t, elements));
+    NWC_RETURN_IF_ERROR(CheckTiles(t, elements));
+    NWC_RETURN_IF_ERROR(CheckChunkCount(t, elements));
+  }
+  NWC_RETURN_IF_ERROR(CheckPayload(index, superblock));
+  for (const TensorInfo& t : index.tensors) {
+    NWC_RETURN_IF_ERROR(CheckChunkSizes(t));
+    NWC_RETURN_IF_ERROR(CheckStream(t, index));
+  }
+  for (const CodecInfo& c : index.codecs) NWC_RETURN_IF_ERROR(c.tables.Validate());
+  return CheckFileNames(index);
+}
+
+}  // namespace nwc

@@ -1,0 +1,10 @@
+// Rules R9-R19 of spec/format.md section 4 on an index that is already memory-safe.
+#pragma once
+
+#include "format/index.h"
+
+namespace nwc {
+
+Status ValidateIndex(const Index& index, const Superblock& superblock);
+
+}  // namespace nwc
