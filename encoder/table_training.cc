@@ -1,0 +1,225 @@
+#include "encoder/table_training.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "encoder/encoder.h"
+#include "encoder/policy.h"
+#include "encoder/rate_control.h"
+#include "encoder/stream_encoder.h"
+#include "encoder/trellis_search.h"
+#include "encoder/worker_pool.h"
+#include "format/normalize.h"
+
+namespace nwc {
+namespace {
+
+constexpr uint64_t kColumnLength = 512;
+constexpr size_t kValidationEvery = 8;  // columns
+constexpr double kEscapeBits = 48;
+constexpr double kTrimTolerance = 0.0005;  // bits a weight given up for a smaller alphabet
+constexpr double kGaussianTail = 2e-5;     // probability below which an initial alphabet ends
+
+using Column = std::vector<float>;                                     // of variance about one
+using Histogram = std::array<std::vector<uint64_t>, kQuantizerCount>;  // counts of |k|
+
+double GaussianCell(double low, double high) {
+  return 0.5 * (std::erf(high / std::sqrt(2.0)) - std::erf(low / std::sqrt(2.0)));
+}
+
+// Counts of |k| (both signs together) to a table: trims the alphabet where escapes are as cheap.
+std::vector<uint16_t> TableFromCounts(const std::vector<uint64_t>& counts) {
+  std::vector<uint64_t> kept(counts.begin(), counts.end());
+  while (kept.size() > 2 && kept.back() == 0) kept.pop_back();
+  uint64_t total = 0;
+  for (const uint64_t c : kept) total += c;
+  std::vector<uint16_t> best;
+  double best_bits = 0;
+  uint64_t escaped = 0;
+  // From the largest alphabet down; a smaller one must not cost more than the tolerance.
+  while (kept.size() >= 2) {
+    std::vector<uint64_t> positive = kept;
+    for (uint64_t& c : positive) c = std::max<uint64_t>(c, 1);
+    const auto f = NormalizeFrequencies(positive, 2);
+    double bits = static_cast<double>(escaped) * (kEscapeBits + kProbabilityBits - std::log2(f[0]));
+    for (size_t k = 0; k < kept.size(); ++k) {
+      bits += static_cast<double>(kept[k]) * (kProbabilityBits - std::log2(f[k]));
+    }
+    if (best.empty() || bits < best_bits + kTrimTolerance * static_cast<double>(total)) best = f;
+    if (best_bits == 0 || bits < best_bits) best_bits = bits;
+    if (bits > best_bits + 10 * kTrimTolerance * static_cast<double>(total)) break;
+    escaped += kept.back();
+    kept.pop_back();
+  }
+  return best;
+}
+
+// Columns of row- and column-normalised weights.
+Result<std::vector<Column>> TakeColumns(const std::vector<const TensorSource*>& sources,
+                                        uint64_t weights) {
+  uint64_t total = 0;
+  for (const TensorSource* source : sources) {
+    for (const SourceTensor& t : source->tensors()) {
+      if (!IsLinearWeight(t)) continue;
+      uint64_t n = 1;
+      for (const uint64_t d : t.shape) n *= d;
+      total += n;
+    }
+  }
+  if (total == 0) return Status(ErrorCode::kUsage, "no linear tensors to train on");
+  const uint64_t stride = std::max<uint64_t>(1, total / weights);
+  std::vector<Column> columns;
+  uint64_t counter = 0;
+  for (const TensorSource* source : sources) {
+    NWC_ASSIGN_OR_RETURN(const auto plans, PlanTensors(*source, {}));
+    for (const TensorPlan& plan : plans) {
+      if (plan.profile != Profile::kStream) continue;
+      const TensorInfo info = DescribeTensor(source->tensors()[plan.source], plan);
+      std::vector<uint8_t> elements(info.decoded_bytes());
+      NWC_RETURN_IF_ERROR(source->Read(plan.source, elements));
+      if (!WhyNotStream(info, elements).empty()) continue;
+      const TensorScales scales = MeasureScales(info, elements);
+      const size_t size = DTypeSize(info.dtype);
+      for (uint64_t i = 0; i < info.columns; ++i) {
+        for (uint64_t begin = 0; begin < info.rows; begin += kColumnLength) {
+          if (counter++ % stride != 0) continue;
+          Column column;
+          for (uint64_t j = begin; j < std::min(info.rows, begin + kColumnLength); ++j) {
+            float w = 0;
+            ToFloat(info.dtype, &elements[(j * info.columns + i) * size], 1, &w);
+            const double sigma = scales.row_rms[j] * scales.column_ratio[i];
+            column.push_back(sigma == 0 ? 0 : static_cast<float>(w / sigma));
+          }
+          columns.push_back(std::move(column));
+        }
+      }
+    }
+  }
+  return columns;
+}
+
+// What a search over columns gives for one table.
+struct Outcome {
+  Histogram counts;
+  double bits = 0, squared_error = 0, squares = 0;
+  uint64_t weights = 0, escapes = 0;
+};
+
+class TableTrainer {
+ public:
+  TableTrainer(const std::vector<Column>& columns, TrellisId trellis)
+      : columns_(columns), trellis_(trellis) {}
+
+  // Table t over its share of columns: those held out, or the others.
+  Outcome Search(const CodecTables& tables, int t, bool held_out) const {
+    const IndexCosts costs(tables);
+    TrellisSearchOptions options;
+    options.trellis = trellis_;
+    options.lambda = kLambda;
+    options.escape_bits = kEscapeBits;
+    TrellisSearch search(costs, options);
+    Outcome outcome;
+    for (auto& c : outcome.counts) c.assign(kMaxIndexMagnitude + 1, 0);
+    std::vector<float> scaled;
+    std::vector<uint8_t> t_of_row;
+    std::vector<SearchedIndex> found;
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      if ((i % kValidationEvery == 0) != held_out) continue;
+      // A table serves ratios within a sixteenth of an octave of its own.
+      const double jitter = static_cast<double>(i * 7 % 16) / 16 - 0.5 + 1.0 / 32;
+      const double ratio = std::exp2((t - kTableUnity + jitter) / 8);
+      scaled.clear();
+      for (const float w : columns_[i]) scaled.push_back(static_cast<float>(w * ratio));
+      t_of_row.assign(scaled.size(), static_cast<uint8_t>(t));
+      found.resize(scaled.size());
+      outcome.bits += search.Search(scaled, t_of_row, found);
+      Count(scaled, found, ratio, &outcome);
+    }
+    return outcome;
+  }
+
+ private:
+  static void Count(const std::vector<float>& scaled, const std::vector<SearchedIndex>& found,
+                    double ratio, Outcome* o) {
+    for (size_t j = 0; j < scaled.size(); ++j) {
+      const SearchedIndex& f = found[j];
+      const int magnitude = std::abs(f.k);
+      ++o->counts[f.quantizer][static_cast<size_t>(magnitude)];
+      const double level =
+          (2 * magnitude - (magnitude == 0 ? 0 : f.quantizer)) * (f.k < 0 ? -1 : 1);
+      const double error = f.escaped ? 0 : (scaled[j] - level) / ratio;
+      o->squared_error += error * error;
+      o->squares += static_cast<double>(scaled[j]) * scaled[j] / (ratio * ratio);
+      o->escapes += f.escaped;
+    }
+    o->weights += scaled.size();
+  }
+
+  const std::vector<Column>& columns_;
+  const TrellisId trellis_;
+};
+
+TableQuality Quality(int t, const Outcome& o) {
+  const auto n = static_cast<double>(o.weights);
+  TableQuality q;
+  q.t = t;
+  q.bits = o.bits / n;
+  q.gap = q.bits - 0.5 * std::log2(o.squares / o.squared_error);
+  q.escape_rate = static_cast<double>(o.escapes) / n;
+  return q;
+}
+
+}  // namespace
+
+CodecTables GaussianTables() {
+  CodecTables tables;
+  for (int t = 0; t < kTableCount; ++t) {
+    const double step = std::exp2((kTableUnity - t) / 8.0);
+    for (int q = 0; q < kQuantizerCount; ++q) {
+      std::vector<uint64_t> counts;
+      for (int k = 0; k <= kMaxIndexMagnitude; ++k) {
+        // The middle between neighbouring levels 2k - q; a level's own quantiser has spacing 2.
+        const double level = 2.0 * k - (k == 0 ? 0 : q);
+        const double inner = k == 0 ? 0 : level - (k == 1 && q == 1 ? 0.5 : 1.0);
+        const double outer = level + (k == 0 && q == 1 ? 0.5 : 1.0);
+        const double p = 2 * GaussianCell(inner * step, outer * step);
+        if (k > 1 && p < kGaussianTail) break;
+        counts.push_back(static_cast<uint64_t>(p * 1e9) + 1);
+      }
+      tables.frequencies[static_cast<size_t>(2 * t + q)] = NormalizeFrequencies(counts, 2);
+    }
+  }
+  return tables;
+}
+
+Result<TrainingResult> TrainTables(const std::vector<const TensorSource*>& sources,
+                                   const TrainingOptions& options,
+                                   const std::function<void(uint64_t, uint64_t)>& progress) {
+  NWC_ASSIGN_OR_RETURN(const auto columns, TakeColumns(sources, options.weights));
+  const TableTrainer trainer(columns, options.trellis);
+  WorkerPool pool(options.threads);
+  TrainingResult result;
+  result.tables = GaussianTables();
+  const auto total = static_cast<uint64_t>(kTableCount) * static_cast<uint64_t>(options.rounds + 1);
+  for (int round = 0; round < options.rounds; ++round) {
+    CodecTables renewed = result.tables;
+    pool.ParallelFor(kTableCount, [&](size_t t) {
+      const Outcome o = trainer.Search(result.tables, static_cast<int>(t), false);
+      for (size_t q = 0; q < kQuantizerCount; ++q) {
+        renewed.frequencies[2 * t + q] = TableFromCounts(o.counts[q]);
+      }
+    });
+    result.tables = renewed;
+    if (progress)
+      progress(static_cast<uint64_t>(kTableCount) * static_cast<uint64_t>(round + 1), total);
+  }
+  result.validation.resize(kTableCount);
+  pool.ParallelFor(kTableCount, [&](size_t t) {
+    result.validation[t] =
+        Quality(static_cast<int>(t), trainer.Search(result.tables, static_cast<int>(t), true));
+  });
+  if (progress) progress(total, total);
+  return result;
+}
+
+}  // namespace nwc

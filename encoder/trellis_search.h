@@ -1,0 +1,77 @@
+// Viterbi search for the indices of one column of a tile: the path through the trellis with the
+// least squared error + λ · bits (entropy-coded trellis-coded quantisation: Fischer & Wang, IEEE
+// Trans. IT 38(2), 1992; "dependent quantisation" in VVC).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "format/freq_table.h"
+#include "format/trellis.h"
+
+namespace nwc {
+
+// Coded length in bits of every index of every table.
+class IndexCosts {
+ public:
+  explicit IndexCosts(const CodecTables& tables);
+  // Costs of table (t, q), addressed by k from -alphabet to alphabet.
+  [[nodiscard]] const float* of(int t, int q) const {
+    return &bits_[static_cast<size_t>(2 * t + q) * kStride + kMaxIndexMagnitude];
+  }
+  [[nodiscard]] int alphabet(int t, int q) const {
+    return alphabet_[static_cast<size_t>(2 * t + q)];
+  }
+
+ private:
+  static constexpr size_t kStride = 2 * kMaxIndexMagnitude + 1;
+  std::vector<float> bits_;
+  std::vector<int> alphabet_;
+};
+
+struct TrellisSearchOptions {
+  TrellisId trellis = TrellisId::kEightStates;
+  float lambda = 0.33f;          // squared steps a bit
+  float escape_bits = 48;        // what storing a weight exactly costs beyond its index
+  int offset1 = 0, offset2 = 0;  // reconstruction offsets, 64ths of a step
+};
+
+// What the search decided for one weight.
+struct SearchedIndex {
+  int8_t k = 0;
+  bool escaped = false;  // store the weight exactly; k is whatever was cheapest
+  uint8_t quantizer = 0;
+};
+
+class TrellisSearch {
+ public:
+  TrellisSearch(const IndexCosts& costs, const TrellisSearchOptions& options);
+
+  // `scaled[j]` is the target of row j in steps, `tables[j]` its t (0 … 63). Fills `out` (as many)
+  // and returns the bits of the path, escapes included.
+  double Search(std::span<const float> scaled, std::span<const uint8_t> tables,
+                std::span<SearchedIndex> out);
+
+ private:
+  // Best candidate for each quantiser and parity of one weight.
+  struct Candidate {
+    float cost = 0;
+    int8_t k = 0;
+    bool escaped = false;
+  };
+  void Candidates(float scaled, int t, Candidate best[2][2]) const;
+  void Offer(float scaled, int t, int q, int k, Candidate best[2]) const;
+  void OfferEscape(int t, int q, Candidate best[2]) const;
+
+  const IndexCosts& costs_;
+  TrellisSearchOptions options_;
+  const Trellis& trellis_;
+  struct Step {
+    Candidate best[2][2];
+    uint8_t previous[kMaxTrellisStates];  // state · 2 + parity of the survivor
+  };
+  std::vector<Step> steps_;  // scratch
+};
+
+}  // namespace nwc
