@@ -99,9 +99,12 @@ void FitProfile(const SourceTensor& tensor, TensorPlan* plan) {
   if (plan->profile != Profile::kRaw && !IsCodedFloat(tensor.dtype)) {
     plan->profile = Profile::kRaw;
   }
+  // The trellis runs down columns under a scale for each row: a vector has nothing to gain.
+  if (plan->profile == Profile::kStream && (plan->rows == 1 || plan->columns == 1)) {
+    plan->profile = Profile::kExact;
+    plan->note = "a vector: exact";
+  }
   if (plan->profile == Profile::kExact && plan->weights == 0) plan->profile = Profile::kRaw;
-  // A vector is one row: it has one scale.
-  if (plan->profile == Profile::kStream && plan->columns == 1) std::swap(plan->rows, plan->columns);
 }
 
 TensorPlan PlanTensor(const SourceTensor& tensor, const PackOptions& options,
@@ -163,7 +166,8 @@ void ChooseTiles(Profile profile, TensorInfo* t) {
     // Equal tiles of whole stripes, about kStreamTileWeights each.
     const uint64_t wanted =
         std::max<uint64_t>(1, (tile_rows * columns + kStreamTileWeights / 2) / kStreamTileWeights);
-    const uint64_t across = AlignUp(DivideRoundingUp(columns, wanted), kStripe);
+    const uint64_t across = std::min(AlignUp(DivideRoundingUp(columns, wanted), kStripe),
+                                     kMaxStreamTileColumns / kStripe * kStripe);
     t->tile_rows = static_cast<uint32_t>(tile_rows);
     t->tile_columns = static_cast<uint32_t>(across);
     return;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 namespace nwc {
@@ -12,7 +13,8 @@ constexpr size_t kSampleTensors = 96;
 constexpr int kMaxIterations = 9;
 constexpr double kTolerance = 0.0015;         // of the target
 constexpr double kChunkBytes = 140 + 24 + 2;  // header, index entry, mean padding
-constexpr double kGaussianBits = 1.05;        // rate at σ/δ = 1 if the high-rate law held there
+constexpr double kFinestOctaves = -5.875, kCoarsestOctaves = 6;  // of step / rms; tables end there
+constexpr double kGaussianBits = 1.05;  // rate at σ/δ = 1 if the high-rate law held there
 
 struct SampledTensor {
   TensorInfo info;
@@ -175,8 +177,9 @@ Result<RateResult> FindStepRatio(const TensorSource& source, const std::vector<T
                                  double target_bits, TrellisId trellis, const CodecTables& tables,
                                  WorkerPool* pool, const std::atomic<bool>* cancel) {
   NWC_ASSIGN_OR_RETURN(auto sample, TakeSample(source, plans, trellis));
-  RateResult result;
+  RateResult result, best;
   if (sample.empty()) return result;  // every tensor turns out to be exact
+  best.predicted_bits = std::numeric_limits<double>::infinity();
   uint64_t weights = 0;
   for (const TensorPlan& p : plans) weights += p.weights;
   RateModel model(std::move(sample), tables, weights, pool);
@@ -188,6 +191,7 @@ Result<RateResult> FindStepRatio(const TensorSource& source, const std::vector<T
     result.choice.step_ratio = std::exp2(octaves);
     result.predicted_bits = model.Bits(&result.choice);
     const double excess = result.predicted_bits - target_bits;
+    if (std::fabs(excess) < std::fabs(best.predicted_bits - target_bits)) best = result;
     if (i >= 2 && std::fabs(excess) < kTolerance * target_bits) return result;
     if (i > 0 && octaves != last_octaves) {
       slope =
@@ -195,12 +199,14 @@ Result<RateResult> FindStepRatio(const TensorSource& source, const std::vector<T
     }
     last_octaves = octaves;
     last_bits = result.predicted_bits;
-    octaves = std::clamp(octaves - excess / slope, -5.9, 6.0);
+    octaves = std::clamp(octaves - excess / slope, kFinestOctaves, kCoarsestOctaves);
+    // Weights that need fewer bits even at the finest step (a matrix of zeros) are no failure.
+    if (excess < 0 && last_octaves == kFinestOctaves) return result;
   }
-  if (std::fabs(result.predicted_bits - target_bits) < 0.01 * target_bits) return result;
+  if (std::fabs(best.predicted_bits - target_bits) < kGiveUp * target_bits) return best;
   return Status(ErrorCode::kUsage, "no step gives " + std::to_string(target_bits) +
                                        " bits a weight; the nearest found is " +
-                                       std::to_string(result.predicted_bits));
+                                       std::to_string(best.predicted_bits));
 }
 
 }  // namespace nwc

@@ -18,11 +18,11 @@ int RoundedOctaves(double ratio) {
   return static_cast<int>(std::lround(kStepCodesPerOctave * std::log2(ratio)));
 }
 
-// Bits a weight lost when a Gaussian is coded with the table of a scale `codes` eighths of an
-// octave off, to second order.
+// Bits a weight lost when a Gaussian is coded with the table of another whose scale is `codes`
+// eighths of an octave away: their Kullback-Leibler divergence.
 double MismatchBits(double codes) {
   const double octaves = codes / kStepCodesPerOctave;
-  return std::log(2.0) * octaves * octaves;
+  return (std::exp2(2 * octaves) - 1) / (2 * std::log(2.0)) - octaves;
 }
 
 size_t CodedBytes(const std::vector<int16_t>& values) {
