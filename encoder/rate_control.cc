@@ -12,6 +12,7 @@ constexpr uint64_t kSampleWeights = 24 << 20;
 constexpr size_t kSampleTensors = 96;
 constexpr int kMaxIterations = 9;
 constexpr double kTolerance = 0.0015;         // of the target
+constexpr double kGiveUp = 0.05;              // of the target: tiny tensors move in jumps
 constexpr double kChunkBytes = 140 + 24 + 2;  // header, index entry, mean padding
 constexpr double kFinestOctaves = -5.875, kCoarsestOctaves = 6;  // of step / rms; tables end there
 constexpr double kGaussianBits = 1.05;  // rate at σ/δ = 1 if the high-rate law held there
