@@ -7,6 +7,8 @@
 #include <cmath>
 #include <random>
 
+#include "format/stream_codec.h"
+
 namespace nwc {
 namespace {
 
@@ -32,7 +34,7 @@ __attribute__((target("f16c"))) uint16_t HardwareHalf(float value) {
 }
 
 TEST(Half, RoundsAsTheProcessorDoes) {
-  if (!__builtin_cpu_supports("f16c")) GTEST_SKIP() << "no F16C on this processor";
+  if (BestSimd() == Simd::kScalar) GTEST_SKIP() << "no F16C on this processor";
   std::mt19937 rng(1);
   for (int i = 0; i < 2'000'000; ++i) {
     // Every exponent, and mantissas near the ties.

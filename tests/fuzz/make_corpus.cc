@@ -1,0 +1,133 @@
+// Writes the seeds of the fuzz corpora: make_fuzz_corpus tests/fuzz/corpus. Same output every time.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "tests/fuzz/chunk_input.h"
+
+namespace nwc {
+namespace {
+
+namespace fs = std::filesystem;
+
+class MemorySink : public ByteSink {
+ public:
+  Status Append(ByteSpan part) override {
+    bytes.insert(bytes.end(), part.begin(), part.end());
+    return {};
+  }
+  Status Commit(ByteSpan first) override {
+    std::copy(first.begin(), first.end(), bytes.begin());
+    return {};
+  }
+  std::vector<uint8_t> bytes;
+};
+
+void Write(const fs::path& path, const std::vector<uint8_t>& bytes) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+}
+
+std::vector<uint8_t> StreamChunk(const StreamCase& c, bool escapes, uint32_t seed) {
+  std::mt19937 rng(seed);
+  StreamTile tile;
+  tile.rows = static_cast<uint32_t>(c.tensor.rows);
+  tile.columns = static_cast<uint32_t>(c.tensor.columns);
+  for (uint64_t i = 0; i < c.tensor.weights(); ++i) {
+    tile.indices.push_back(static_cast<int8_t>(static_cast<int>(rng() % 9) - 4));
+  }
+  if (escapes) {
+    const size_t size = DTypeSize(c.tensor.dtype);
+    tile.exact_columns = {0};
+    tile.exact_values.assign(size * tile.rows, 0x11);
+    tile.patches = {0, tile.columns};
+    tile.patch_values.assign(size * 2, 0x22);
+  }
+  static const StreamEncodeTables tables(DefaultCodec().tables);
+  return EncodeStreamChunk(tile, c.tensor.stream->trellis, c.side.row_table, c.side.column_table,
+                           tables);
+}
+
+std::vector<uint8_t> Prefixed(std::vector<uint8_t> prefix, const std::vector<uint8_t>& rest) {
+  prefix.insert(prefix.end(), rest.begin(), rest.end());
+  return prefix;
+}
+
+std::vector<uint8_t> Container() {
+  MemorySink sink;
+  ContainerWriter writer(&sink);
+  const std::vector<uint8_t> config = {'{', '}'};
+  bool ok = writer.AddFile("config.json", config).ok();
+  writer.AddShard({"model.safetensors", "{}"});
+  writer.AddCodec(DefaultCodec());
+  StreamCase c = MakeStreamCase(7, 39);
+  c.tensor.name = "layers.0.stream";
+  c.tensor.shape = {c.tensor.rows, c.tensor.columns};
+  const std::vector<uint8_t> side = SerializeSideInfo(c.side);
+  ok = ok &&
+       writer.AddTensor(c.tensor, side, std::vector<std::vector<uint8_t>>{StreamChunk(c, true, 1)})
+           .ok();
+  TensorInfo exact;
+  exact.name = "exact";
+  exact.dtype = DType::kBF16;
+  exact.profile_value = static_cast<uint8_t>(Profile::kExact);
+  exact.shape = {40};
+  exact.rows = exact.tile_rows = 40;
+  exact.columns = exact.tile_columns = 1;
+  const std::vector<uint8_t> elements(80, 0x3C);
+  ok = ok &&
+       writer
+           .AddTensor(exact, {},
+                      std::vector<std::vector<uint8_t>>{EncodeExactChunk(elements, exact.dtype)})
+           .ok();
+  if (!ok || !writer.Finish().ok()) std::abort();
+  return sink.bytes;
+}
+
+void WriteAll(const fs::path& root) {
+  Write(root / "container" / "small", Container());
+  uint32_t seed = 1;
+  for (const auto& [a, b] : {std::pair<uint8_t, uint8_t>{3, 31}, {0x45, 0x60}, {0x90, 0xA3}}) {
+    const StreamCase c = MakeStreamCase(a, b);
+    Write(root / "stream_chunk" / ("plain" + std::to_string(seed)),
+          Prefixed({a, b}, StreamChunk(c, false, seed)));
+    Write(root / "stream_chunk" / ("escapes" + std::to_string(seed)),
+          Prefixed({a, b}, StreamChunk(c, true, seed)));
+    Write(root / "side_info" / std::to_string(seed),
+          Prefixed({static_cast<uint8_t>(c.tensor.rows), static_cast<uint8_t>(c.tensor.columns)},
+                   SerializeSideInfo(c.side)));
+    ++seed;
+  }
+  std::mt19937 rng(4);
+  for (const uint8_t a : {uint8_t{0x10}, uint8_t{0x90}}) {
+    const DType dtype = a & 0x80 ? DType::kF32 : DType::kBF16;
+    std::vector<float> values(1 + (static_cast<size_t>(a & 0x7F) << 2));
+    for (float& v : values) v = static_cast<float>(rng() % 1000) / 1000.0f;
+    std::vector<uint8_t> elements(values.size() * DTypeSize(dtype));
+    FromFloat(dtype, values.data(), values.size(), elements.data());
+    Write(root / "exact_chunk" / DTypeName(dtype),
+          Prefixed({a, 0}, EncodeExactChunk(elements, dtype)));
+  }
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  std::vector<uint8_t> file(8, 0);
+  file[0] = static_cast<uint8_t>(header.size());
+  file.insert(file.end(), header.begin(), header.end());
+  file.resize(file.size() + 8, 0);
+  Write(root / "safetensors" / "one", file);
+}
+
+}  // namespace
+}  // namespace nwc
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_fuzz_corpus FOLDER\n");
+    return 2;
+  }
+  nwc::WriteAll(argv[1]);
+  return 0;
+}
