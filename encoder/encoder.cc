@@ -36,14 +36,13 @@ std::string OptionsJson(const PackOptions& o) {
          ",\"rules\":" + std::to_string(o.rules.size()) + "}";
 }
 
-Status CheckBits(const PackOptions& options, const std::vector<TensorPlan>& plans) {
+Status CheckBits(const std::vector<TensorPlan>& plans) {
   for (const TensorPlan& p : plans) {
     if (p.profile == Profile::kStream && (p.bits < kMinBits || p.bits > kMaxBits)) {
       return Status(ErrorCode::kUsage, "stream reaches 0.5 to 7 bits a weight, not " +
                                            std::to_string(p.bits) + ": use profile exact for more");
     }
   }
-  (void)options;
   return {};
 }
 
@@ -90,7 +89,7 @@ class Packer {
 
   Result<PackReport> Run(const std::vector<SourceFile>& files) {
     NWC_ASSIGN_OR_RETURN(plans_, PlanTensors(source_, options_));
-    NWC_RETURN_IF_ERROR(CheckBits(options_, plans_));
+    NWC_RETURN_IF_ERROR(CheckBits(plans_));
     NWC_RETURN_IF_ERROR(ControlRates());
     for (const SourceFile& f : files) NWC_RETURN_IF_ERROR(writer_.AddFile(f.name, f.content));
     for (const ShardInfo& s : source_.shards()) writer_.AddShard(s);
@@ -311,7 +310,7 @@ Result<PackReport> Pack(const TensorSource& source, const std::vector<SourceFile
 
 Result<PackReport> PlanOnly(const TensorSource& source, const PackOptions& options) {
   NWC_ASSIGN_OR_RETURN(const auto plans, PlanTensors(source, options));
-  NWC_RETURN_IF_ERROR(CheckBits(options, plans));
+  NWC_RETURN_IF_ERROR(CheckBits(plans));
   PackReport report;
   for (const TensorPlan& plan : plans) {
     PackedTensor t = Report(source.tensors()[plan.source], plan);

@@ -54,9 +54,7 @@ std::vector<uint16_t> TableFromCounts(const std::vector<uint64_t>& counts) {
   return best;
 }
 
-// Columns of row- and column-normalised weights.
-Result<std::vector<Column>> TakeColumns(const std::vector<const TensorSource*>& sources,
-                                        uint64_t weights) {
+uint64_t LinearWeights(const std::vector<const TensorSource*>& sources) {
   uint64_t total = 0;
   for (const TensorSource* source : sources) {
     for (const SourceTensor& t : source->tensors()) {
@@ -66,36 +64,62 @@ Result<std::vector<Column>> TakeColumns(const std::vector<const TensorSource*>& 
       total += n;
     }
   }
-  if (total == 0) return Status(ErrorCode::kUsage, "no linear tensors to train on");
-  const uint64_t stride = std::max<uint64_t>(1, total / weights);
-  std::vector<Column> columns;
-  uint64_t counter = 0;
-  for (const TensorSource* source : sources) {
-    NWC_ASSIGN_OR_RETURN(const auto plans, PlanTensors(*source, {}));
+  return total;
+}
+
+// Pieces of columns, normalised by row and column scale: every stride-th over all checkpoints.
+class ColumnSampler {
+ public:
+  explicit ColumnSampler(uint64_t stride) : stride_(stride) {}
+
+  Status AddSource(const TensorSource& source) {
+    NWC_ASSIGN_OR_RETURN(const auto plans, PlanTensors(source, {}));
     for (const TensorPlan& plan : plans) {
       if (plan.profile != Profile::kStream) continue;
-      const TensorInfo info = DescribeTensor(source->tensors()[plan.source], plan);
+      const TensorInfo info = DescribeTensor(source.tensors()[plan.source], plan);
       std::vector<uint8_t> elements(info.decoded_bytes());
-      NWC_RETURN_IF_ERROR(source->Read(plan.source, elements));
-      if (!WhyNotStream(info, elements).empty()) continue;
-      const TensorScales scales = MeasureScales(info, elements);
-      const size_t size = DTypeSize(info.dtype);
-      for (uint64_t i = 0; i < info.columns; ++i) {
-        for (uint64_t begin = 0; begin < info.rows; begin += kColumnLength) {
-          if (counter++ % stride != 0) continue;
-          Column column;
-          for (uint64_t j = begin; j < std::min(info.rows, begin + kColumnLength); ++j) {
-            float w = 0;
-            ToFloat(info.dtype, &elements[(j * info.columns + i) * size], 1, &w);
-            const double sigma = scales.row_rms[j] * scales.column_ratio[i];
-            column.push_back(sigma == 0 ? 0 : static_cast<float>(w / sigma));
-          }
-          columns.push_back(std::move(column));
-        }
+      NWC_RETURN_IF_ERROR(source.Read(plan.source, elements));
+      if (WhyNotStream(info, elements).empty()) AddTensor(info, elements);
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::vector<Column> Take() { return std::move(columns_); }
+
+ private:
+  void AddTensor(const TensorInfo& info, ByteSpan elements) {
+    const TensorScales scales = MeasureScales(info, elements);
+    for (uint64_t i = 0; i < info.columns; ++i) {
+      for (uint64_t begin = 0; begin < info.rows; begin += kColumnLength) {
+        if (counter_++ % stride_ == 0) AddColumn(info, elements, scales, i, begin);
       }
     }
   }
-  return columns;
+
+  void AddColumn(const TensorInfo& info, ByteSpan elements, const TensorScales& scales, uint64_t i,
+                 uint64_t begin) {
+    Column column;
+    for (uint64_t j = begin; j < std::min(info.rows, begin + kColumnLength); ++j) {
+      float w = 0;
+      ToFloat(info.dtype, &elements[(j * info.columns + i) * DTypeSize(info.dtype)], 1, &w);
+      const double sigma = scales.row_rms[j] * scales.column_ratio[i];
+      column.push_back(sigma == 0 ? 0 : static_cast<float>(w / sigma));
+    }
+    columns_.push_back(std::move(column));
+  }
+
+  const uint64_t stride_;
+  uint64_t counter_ = 0;
+  std::vector<Column> columns_;
+};
+
+Result<std::vector<Column>> TakeColumns(const std::vector<const TensorSource*>& sources,
+                                        uint64_t weights) {
+  const uint64_t total = LinearWeights(sources);
+  if (total == 0) return Status(ErrorCode::kUsage, "no linear tensors to train on");
+  ColumnSampler sampler(std::max<uint64_t>(1, total / weights));
+  for (const TensorSource* source : sources) NWC_RETURN_IF_ERROR(sampler.AddSource(*source));
+  return sampler.Take();
 }
 
 // What a search over columns gives for one table.
