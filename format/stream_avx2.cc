@@ -19,15 +19,15 @@ using avx2::RansVector;
 // Trellis in vector form: byte s of `next` holds both successors of state s as 4-bit fields.
 struct TrellisVectors {
   __m256i next;       // dword s: next(s,0) | next(s,1) << 4
-  __m256i quantizer;  // dword s: q
+  __m256i quantizer;  // dword s: q << bucket bits, the offset of table (t, q) from (t, 0)
 };
 
-TrellisVectors MakeTrellis(const Trellis& trellis) {
+TrellisVectors MakeTrellis(const Trellis& trellis, int bucket_bits) {
   alignas(32) std::array<uint32_t, 8> next{};
   alignas(32) std::array<uint32_t, 8> quantizer{};
   for (size_t s = 0; s < static_cast<size_t>(trellis.states); ++s) {
     next[s] = static_cast<uint32_t>(trellis.next[2 * s] | trellis.next[2 * s + 1] << 4);
-    quantizer[s] = trellis.quantizer[s];
+    quantizer[s] = static_cast<uint32_t>(trellis.quantizer[s]) << bucket_bits;
   }
   return {_mm256_load_si256(reinterpret_cast<const __m256i*>(next.data())),
           _mm256_load_si256(reinterpret_cast<const __m256i*>(quantizer.data()))};
@@ -35,7 +35,7 @@ TrellisVectors MakeTrellis(const Trellis& trellis) {
 
 // Everything of a stripe that its rows share.
 struct StripeConstants {
-  __m256i column_table[4];
+  __m256i column_table[4];  // b as an offset into the tables: b << (bucket bits + 1)
   __m256 column_factor[4];
   __m256i active[4];  // all ones where the column exists
 };
@@ -48,7 +48,7 @@ StripeConstants LoadStripe(const StreamTileJob& job, uint32_t stripe) {
   for (size_t lane = 0; lane < kLanes; ++lane) {
     const uint32_t column = stripe + static_cast<uint32_t>(LanePosition(static_cast<int>(lane)));
     if (column >= job.columns) continue;
-    table[lane] = job.column_table[column];
+    table[lane] = job.column_table[column] * (2 << job.bucket_bits);
     factor[lane] = job.column_factors[column];
     active[lane] = -1;
   }
@@ -103,7 +103,7 @@ template <int kBits, DType kDType, bool kPartial>
 class StripeDecoder {
  public:
   StripeDecoder(const StreamTileJob& job, const LaneStates& states)
-      : job_(job), trellis_(MakeTrellis(*job.trellis)) {
+      : job_(job), trellis_(MakeTrellis(*job.trellis, kBits)) {
     for (int v = 0; v < 4; ++v) x_[v] = avx2::LoadStates(states, v);
   }
 
@@ -119,7 +119,7 @@ class StripeDecoder {
     __m256i s[4] = {state[0], state[1], state[2], state[3]};
     const uint8_t* at = *words;
     for (; row < job_.rows && at <= last_safe; ++row, out += job_.row_stride_bytes) {
-      const __m256i row_table = _mm256_set1_epi32(job_.row_table[row]);
+      const __m256i row_table = _mm256_set1_epi32(job_.row_table[row] * (2 << kBits));
       const __m256 row_step = _mm256_set1_ps(job_.row_steps[row]);
       __m256 value[4];
 #pragma GCC unroll 4
@@ -151,9 +151,9 @@ class StripeDecoder {
     const __m256i zero = _mm256_setzero_si256();
     const __m256i t =
         _mm256_min_epi32(_mm256_max_epi32(_mm256_add_epi32(row_table, c.column_table[v]), zero),
-                         _mm256_set1_epi32(kTableCount - 1));
+                         _mm256_set1_epi32((kTableCount - 1) << (kBits + 1)));
     const __m256i q = _mm256_permutevar8x32_epi32(trellis_.quantizer, *s);
-    const __m256i base = _mm256_slli_epi32(_mm256_add_epi32(_mm256_add_epi32(t, t), q), kBits);
+    const __m256i base = _mm256_add_epi32(t, q);
     const __m256i entry = RansVector<kBits>::Step(job_.tables, base, *x, x, c.active[v], kPartial);
     // k is the byte at bits 12-19; its parity is bit 12.
     const __m256i k = _mm256_srai_epi32(_mm256_slli_epi32(entry, 12), 24);
@@ -164,7 +164,7 @@ class StripeDecoder {
     const __m256i is_one = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(1));
     const __m256i offset = _mm256_blendv_epi8(_mm256_set1_epi32(job_.offset2),
                                               _mm256_set1_epi32(job_.offset1), is_one);
-    const __m256i less = _mm256_add_epi32(_mm256_slli_epi32(q, 6), offset);
+    const __m256i less = _mm256_add_epi32(_mm256_srli_epi32(q, kBits - 6), offset);
     const __m256i level = _mm256_sub_epi32(_mm256_slli_epi32(k, 7), _mm256_sign_epi32(less, k));
     return _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(level), c.column_factor[v]), row_step);
   }
