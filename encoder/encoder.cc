@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <regex>
 
 #include "encoder/policy.h"
 #include "encoder/rate_control.h"
@@ -44,6 +45,11 @@ Status CheckBits(const std::vector<TensorPlan>& plans) {
     }
   }
   return {};
+}
+
+// A pattern may compile and still exhaust the matcher.
+Status BadSearch(const std::regex_error& e) {
+  return Status(ErrorCode::kUsage, std::string("a regular expression is too complex: ") + e.what());
 }
 
 PackedTensor Report(const SourceTensor& source, const TensorPlan& plan) {
@@ -94,6 +100,7 @@ class Packer {
     for (const SourceFile& f : files) NWC_RETURN_IF_ERROR(writer_.AddFile(f.name, f.content));
     for (const ShardInfo& s : source_.shards()) writer_.AddShard(s);
     for (const TensorPlan& p : plans_) bytes_total_ += SourceBytes(p);
+    Tell("packing", "", 0, bytes_total_);
     for (const TensorPlan& p : plans_) NWC_RETURN_IF_ERROR(PackTensor(p));
     uint64_t codec_bytes = 0;
     if (any_stream_) {
@@ -309,7 +316,12 @@ Result<PackReport> Pack(const TensorSource& source, const std::vector<SourceFile
 }
 
 Result<PackReport> PlanOnly(const TensorSource& source, const PackOptions& options) {
-  NWC_ASSIGN_OR_RETURN(const auto plans, PlanTensors(source, options));
+  std::vector<TensorPlan> plans;
+  try {
+    NWC_ASSIGN_OR_RETURN(plans, PlanTensors(source, options));
+  } catch (const std::regex_error& e) {
+    return BadSearch(e);
+  }
   NWC_RETURN_IF_ERROR(CheckBits(plans));
   PackReport report;
   for (const TensorPlan& plan : plans) {

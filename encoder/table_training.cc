@@ -5,7 +5,6 @@
 
 #include "encoder/encoder.h"
 #include "encoder/policy.h"
-#include "encoder/rate_control.h"
 #include "encoder/stream_encoder.h"
 #include "encoder/trellis_search.h"
 #include "encoder/worker_pool.h"
@@ -131,15 +130,15 @@ struct Outcome {
 
 class TableTrainer {
  public:
-  TableTrainer(const std::vector<Column>& columns, TrellisId trellis)
-      : columns_(columns), trellis_(trellis) {}
+  TableTrainer(const std::vector<Column>& columns, const TrainingOptions& options)
+      : columns_(columns), options_(options) {}
 
   // Table t over its share of columns: those held out, or the others.
   Outcome Search(const CodecTables& tables, int t, bool held_out) const {
     const IndexCosts costs(tables);
     TrellisSearchOptions options;
-    options.trellis = trellis_;
-    options.lambda = kLambda;
+    options.trellis = options_.trellis;
+    options.lambda = static_cast<float>(options_.lambda);
     options.escape_bits = kEscapeBits;
     TrellisSearch search(costs, options);
     Outcome outcome;
@@ -180,7 +179,7 @@ class TableTrainer {
   }
 
   const std::vector<Column>& columns_;
-  const TrellisId trellis_;
+  const TrainingOptions& options_;
 };
 
 TableQuality Quality(int t, const Outcome& o) {
@@ -220,7 +219,7 @@ Result<TrainingResult> TrainTables(const std::vector<const TensorSource*>& sourc
                                    const TrainingOptions& options,
                                    const std::function<void(uint64_t, uint64_t)>& progress) {
   NWC_ASSIGN_OR_RETURN(const auto columns, TakeColumns(sources, options.weights));
-  const TableTrainer trainer(columns, options.trellis);
+  const TableTrainer trainer(columns, options);
   WorkerPool pool(options.threads);
   TrainingResult result;
   result.tables = GaussianTables();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "encoder/rate_control.h"
 #include "encoder/tensor_source.h"
 #include "format/freq_table.h"
 #include "format/trellis.h"
@@ -17,6 +18,7 @@ struct TrainingOptions {
   uint64_t weights = 2 << 20;  // sampled for each table, over all checkpoints
   int rounds = 4;
   TrellisId trellis = TrellisId::kEightStates;
+  double lambda = kLambda;  // squared steps a bit
   int threads = 0;
 };
 

@@ -20,9 +20,35 @@ Status Bad(int rule, const TensorInfo& t, const std::string& what) {
   return Status::Corrupt(rule, "tensor '" + t.name.substr(0, 200) + "' " + what);
 }
 
+// Well-formed UTF-8 without overlong forms, surrogates or values above U+10FFFF (RFC 3629).
+bool IsUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t length = lead < 0x80   ? 1
+                          : lead < 0xC2 ? 0
+                          : lead < 0xE0 ? 2
+                          : lead < 0xF0 ? 3
+                          : lead < 0xF5 ? 4
+                                        : 0;
+    if (length == 0 || length > text.size() - i) return false;
+    for (size_t j = 1; j < length; ++j) {
+      if ((static_cast<unsigned char>(text[i + j]) & 0xC0) != 0x80) return false;
+    }
+    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+// `__metadata__` is not a tensor in safetensors, from where names come and to where they go.
 Status CheckName(const TensorInfo& t, NameSet* seen) {
-  if (t.name.empty() || t.name.size() > kMaxNameBytes) {
-    return Bad(9, t, "has an empty or overlong name");
+  if (t.name.empty() || t.name.size() > kMaxNameBytes || t.name == "__metadata__" ||
+      !IsUtf8(t.name)) {
+    return Bad(9, t, "has an empty, overlong or reserved name, or one that is not UTF-8");
   }
   if (!seen->insert(t.name).second) return Bad(9, t, "appears twice");
   return {};

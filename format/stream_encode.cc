@@ -2,7 +2,6 @@
 // forwards as (lane, table, symbol), then coded backwards.
 #include <algorithm>
 #include <array>
-#include <mutex>
 
 #include "format/rans.h"
 #include "format/stream_chunk.h"

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -75,6 +76,14 @@ int Main(int argc, char** argv) {
                  "searches, each with the tables of the last")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
+  app.add_option("--lambda", arguments.training.lambda, "squared steps a bit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  const std::map<std::string, TrellisId> trellises = {{"scalar", TrellisId::kScalar},
+                                                      {"4", TrellisId::kFourStates},
+                                                      {"8", TrellisId::kEightStates}};
+  app.add_option("--trellis", arguments.training.trellis, "scalar, 4 or 8 states")
+      ->transform(CLI::CheckedTransformer(trellises));
   app.add_option("--threads", arguments.training.threads, "0: one a core")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--force", arguments.force, "replace the output");

@@ -121,6 +121,11 @@ TEST(Container, EachIndexRuleHasItsNumber) {
   };
   EXPECT_EQ(RuleAfter([](Index*) {}), 0);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->name.clear(); }), 9);
+  EXPECT_EQ(tensor([](TensorInfo* t) { t->name = "__metadata__"; }), 9);
+  for (const char* bad : {"\xFF", "a\xC0\x80", "\xED\xA0\x80", "\xE2\x82", "\xF4\x90\x80\x80"}) {
+    EXPECT_EQ(tensor([&](TensorInfo* t) { t->name = bad; }), 9) << bad;
+  }
+  EXPECT_EQ(tensor([](TensorInfo* t) { t->name = "gew\xC3\xAA\xE2\x82\xAC\xF0\x9F\x98\x80"; }), 0);
   EXPECT_EQ(RuleAfter([](Index* i) { i->tensors.push_back(i->tensors[0]); }), 9);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->shape.assign(9, 1); }), 10);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->shape = {1ull << 40, 1ull << 40}; }), 10);

@@ -1,0 +1,172 @@
+// nwc-pack: packs a safetensors checkpoint into a container. See nwc-pack --help.
+#include <signal.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "encoder/encoder.h"
+#include "tools/atomic_file.h"
+#include "tools/checkpoint.h"
+#include "tools/pack_arguments.h"
+#include "tools/pack_report.h"
+#include "tools/progress.h"
+#include "tools/stop_signals.h"
+
+namespace nwc {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Whether a message begins with `path` or with a file below it.
+bool Names(const std::string& message, const std::string& path) {
+  return message.starts_with(path + ":") ||
+         message.starts_with(path + (path.ends_with('/') ? "" : "/"));
+}
+
+// The same error with `path` in front, unless it names it already.
+Status AboutFile(const Status& status, const std::string& path) {
+  if (status.ok() || Names(status.message(), path)) return status;
+  return status.WithContext(path);
+}
+
+// Refuses before any work: an output that exists, cannot be, or is one of the inputs.
+Status CheckOutput(const PackArguments& arguments) {
+  const std::string& output = arguments.output;
+  std::error_code error;
+  bool is_input = fs::equivalent(arguments.input, output, error);
+  if (fs::is_directory(arguments.input, error)) {
+    for (fs::directory_iterator i(arguments.input, error), end; !error && i != end;
+         i.increment(error)) {
+      std::error_code unknown;
+      // A container of an earlier run may lie in the folder; it is no part of the checkpoint.
+      if (i->path().extension() == ".nwc") continue;
+      is_input = is_input || fs::equivalent(i->path(), output, unknown);
+    }
+  }
+  if (is_input && !fs::is_directory(output, error)) {
+    return Status(ErrorCode::kUsage,
+                  output + ": is a file of the input, expected another path; choose a new -o");
+  }
+  return CheckOutputPath(output, arguments.force);
+}
+
+Status PrintOut(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
+    return {};
+  }
+  return Status(ErrorCode::kIo, std::string("standard output: cannot write: ") +
+                                    std::strerror(errno) + "; check where it goes");
+}
+
+Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
+  const std::string notes = arguments.quiet ? "" : FormatNotes(outcome.report);
+  if (arguments.json) {
+    std::fputs(notes.c_str(), stderr);
+    return PrintOut(FormatReportJson(outcome));
+  }
+  if (arguments.dry_run) return PrintOut(FormatPlanTable(outcome.report));
+  if (arguments.quiet) return {};
+  return PrintOut(notes + FormatSummary(outcome));
+}
+
+Status DryRun(const PackArguments& arguments, const Checkpoint& checkpoint) {
+  const auto report = PlanOnly(checkpoint, arguments.options);
+  if (!report.ok()) return AboutFile(report.status(), arguments.input);
+  return Report(arguments, {"", *report, 0});
+}
+
+Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint) {
+  NWC_ASSIGN_OR_RETURN(const auto files, checkpoint.ReadFiles());
+  NWC_ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(arguments.output, arguments.force));
+  const auto begun = std::chrono::steady_clock::now();
+  Progress progress(arguments.quiet);
+  auto report = Pack(
+      checkpoint, files, arguments.options, file.get(),
+      [&](const PackProgress& p) {
+        progress.Update(p.stage, p.tensor, p.bytes_done, p.bytes_total);
+      },
+      &StopRequested());
+  if (!report.ok()) {
+    // The sink's errors name the output, the others are about the input.
+    if (Names(report.status().message(), arguments.output)) return report.status();
+    return AboutFile(report.status(), arguments.input);
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
+  return PackOutcome{arguments.output, std::move(*report), seconds.count()};
+}
+
+Status Run(const PackArguments& arguments) {
+  if (!arguments.output.empty()) NWC_RETURN_IF_ERROR(CheckOutput(arguments));
+  NWC_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(arguments.input));
+  if (arguments.dry_run) return DryRun(arguments, *checkpoint);
+  NWC_ASSIGN_OR_RETURN(const PackOutcome outcome, PackTo(arguments, *checkpoint));
+  return Report(arguments, outcome);
+}
+
+// What to do next, where the message does not say so.
+const char* NextStep(const Status& status) {
+  if (status.message().find(';') != std::string::npos) return "";
+  switch (status.code()) {
+    case ErrorCode::kCorrupt:
+      return "; the checkpoint is damaged or incomplete: download it again";
+    case ErrorCode::kUnsupported:
+      return "; this version cannot pack it: leave it out or use a newer nwc-pack";
+    case ErrorCode::kUsage:
+    case ErrorCode::kNotFound:
+      return "; see nwc-pack --help";
+    case ErrorCode::kIo:
+      return "; check permissions and the disk, then run it again";
+    case ErrorCode::kOutOfMemory:
+      return "; use a machine with more memory or fewer --threads";
+    default:
+      return "; please report this with the command line";
+  }
+}
+
+int Fail(const Status& status) {
+  std::fprintf(stderr, "nwc-pack: %s%s\n", status.message().c_str(), NextStep(status));
+  return ExitCode(status.code());
+}
+
+int Stopped(const PackArguments& arguments) {
+  const int signal = StopSignal();
+  const char* name = signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "SIGHUP";
+  std::fprintf(stderr, "nwc-pack: %s: stopped by %s, nothing was written; run it again to pack\n",
+               arguments.output.c_str(), name);
+  return 128 + signal;
+}
+
+int Main(const std::vector<std::string>& command_line) {
+  const auto command = ParsePackArguments(command_line);
+  if (!command.ok()) return Fail(command.status().WithContext("command line"));
+  if (!command->arguments) {
+    const Status printed = PrintOut(command->text);
+    return printed.ok() ? 0 : Fail(printed);
+  }
+  InstallStopSignals();
+  const Status status = Run(*command->arguments);
+  if (status.code() == ErrorCode::kCancelled && StopSignal() != 0) {
+    return Stopped(*command->arguments);
+  }
+  return status.ok() ? 0 : Fail(status);
+}
+
+}  // namespace
+}  // namespace nwc
+
+int main(int argc, char** argv) {
+  try {
+    return nwc::Main(std::vector<std::string>(argv + (argc > 0), argv + argc));
+  } catch (const std::bad_alloc&) {
+    return nwc::Fail(nwc::Status(nwc::ErrorCode::kOutOfMemory, "not enough memory"));
+  } catch (const std::exception& e) {
+    return nwc::Fail(nwc::Status(nwc::ErrorCode::kInternal, e.what()));
+  }
+}

@@ -1,0 +1,210 @@
+#include "tools/pack_arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <regex>
+#include <string_view>
+
+#include "format/layout.h"
+#include "tools/display.h"
+
+#ifndef NWC_VERSION
+#error "define NWC_VERSION, the project's version as a string"
+#endif
+
+namespace nwc {
+namespace {
+
+constexpr double kMinBits = 1, kMaxBits = 7;
+constexpr int kMaxThreads = 1024;
+
+constexpr const char* kDescription =
+    "Packs a safetensors checkpoint into one NWC container. Weights of linear layers are coded at "
+    "a\n"
+    "chosen rate, everything else without loss.";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  nwc-pack Qwen3-8B -o qwen3-8b.nwc\n"
+    "  nwc-pack Qwen3-8B -o qwen3-8b.nwc --bits 4 --rule 'down_proj=stream:5' "
+    "--rule 'layers\\.0\\.=exact'\n"
+    "\n"
+    "Exit codes:\n"
+    "  0 done   1 the data is bad   2 wrong usage   3 I/O or system error\n"
+    "  130, 143 stopped by SIGINT, SIGTERM";
+
+template <typename Value>
+struct Named {
+  std::string_view name;
+  Value value;
+};
+constexpr std::array<Named<Profile>, 3> kProfiles = {
+    {{"stream", Profile::kStream}, {"exact", Profile::kExact}, {"raw", Profile::kRaw}}};
+constexpr std::array<Named<TrellisId>, 3> kTrellisNames = {{{"scalar", TrellisId::kScalar},
+                                                            {"4", TrellisId::kFourStates},
+                                                            {"8", TrellisId::kEightStates}}};
+
+template <typename Value>
+std::optional<Value> Find(const std::array<Named<Value>, 3>& table, std::string_view name) {
+  for (const Named<Value>& entry : table) {
+    if (entry.name == name) return entry.value;
+  }
+  return std::nullopt;
+}
+
+template <typename Value>
+CLI::IsMember OneOf(const std::array<Named<Value>, 3>& table) {
+  std::vector<std::string> names;
+  for (const Named<Value>& entry : table) names.emplace_back(entry.name);
+  return CLI::IsMember(names);
+}
+
+Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, message); }
+
+// Values that CLI11 hands over as text, and those that are not part of PackArguments.
+struct RawArguments {
+  std::string profile = "stream", trellis = "8";
+  std::vector<std::string> rules;
+  bool no_roundtrip = false;
+};
+
+void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
+  app->add_option("INPUT", a->input, "folder of a checkpoint, or one .safetensors file")
+      ->required();
+  app->add_option("-o,--output", a->output, "container to write (not needed with --dry-run)");
+  app->add_option("--profile", raw->profile,
+                  "of linear layers: stream (lossy), exact (lossless) or raw (as it is)")
+      ->check(OneOf(kProfiles))
+      ->capture_default_str();
+  app->add_option("--bits", a->options.bits,
+                  "file bits a weight over the stream tensors, 1 to 7; --profile exact for more")
+      ->capture_default_str();
+  app->add_option("--rule", raw->rules,
+                  "REGEX=PROFILE[:BITS] for tensors whose name matches; may be repeated, the last "
+                  "match wins")
+      ->allow_extra_args(false);
+  app->add_option("--include", a->options.include, "REGEX: only tensors whose name matches");
+  app->add_option("--exclude", a->options.exclude, "REGEX: no tensors whose name matches");
+  app->add_option("--threads", a->options.threads, "0: one a core; never changes the bytes written")
+      ->check(CLI::Range(0, kMaxThreads))
+      ->capture_default_str();
+  app->add_flag("--dry-run", a->dry_run, "show what would happen to each tensor, write nothing");
+  app->add_flag("--force", a->force, "replace an existing output");
+  app->add_flag("-q,--quiet", a->quiet, "no progress, notes or summary");
+  app->add_flag("--json", a->json, "a JSON report on standard output");
+  app->add_flag("--no-roundtrip", raw->no_roundtrip, "do not decode and compare while packing");
+  app->add_option("--trellis", raw->trellis, "quantizer, for comparisons: scalar, 4 or 8 states")
+      ->check(OneOf(kTrellisNames))
+      ->group("Advanced")
+      ->capture_default_str();
+}
+
+Status CheckBits(double bits, const std::string& where) {
+  if (bits >= kMinBits && bits <= kMaxBits) return {};
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g", bits);
+  return Usage(where + " " + text.data() +
+               ": expected 1 to 7 bits a weight; use --profile exact for more");
+}
+
+Status CheckRegex(const std::string& regex, const std::string& where) {
+  try {
+    const std::regex compiled(regex);
+    return {};
+  } catch (const std::regex_error& e) {
+    return Usage(where + ": " + Quote(regex) + " is no regular expression (" + e.what() +
+                 "), expected ECMAScript syntax; put '\\' before a literal . ( [ { * + ?");
+  }
+}
+
+Status Interpret(const RawArguments& raw, PackArguments* a) {
+  a->options.profile = Find(kProfiles, raw.profile).value_or(Profile::kStream);
+  a->options.trellis = Find(kTrellisNames, raw.trellis).value_or(TrellisId::kEightStates);
+  a->options.roundtrip = !raw.no_roundtrip;
+  a->options.producer = PackProducer();
+  NWC_RETURN_IF_ERROR(CheckBits(a->options.bits, "--bits"));
+  NWC_RETURN_IF_ERROR(CheckRegex(a->options.include, "--include"));
+  NWC_RETURN_IF_ERROR(CheckRegex(a->options.exclude, "--exclude"));
+  for (const std::string& text : raw.rules) {
+    NWC_ASSIGN_OR_RETURN(PackRule rule, ParsePackRule(text));
+    a->options.rules.push_back(std::move(rule));
+  }
+  if (a->output.empty() && !a->dry_run) {
+    return Usage("-o is missing, expected the path of the container to write; or use --dry-run");
+  }
+  return {};
+}
+
+// What follows the '=' of a rule; nothing when it does not begin with a profile.
+struct RuleTarget {
+  Profile profile;
+  std::optional<std::string> bits;
+};
+
+std::optional<RuleTarget> ParseTarget(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::optional<Profile> profile = Find(kProfiles, text.substr(0, colon));
+  if (!profile) return std::nullopt;
+  if (colon == std::string::npos) return RuleTarget{*profile, std::nullopt};
+  return RuleTarget{*profile, text.substr(colon + 1)};
+}
+
+Status SetRuleBits(const std::string& bits, const std::string& where, PackRule* rule) {
+  if (rule->profile != Profile::kStream) {
+    return Usage(where + ": " + ProfileName(rule->profile) +
+                 " has no rate, expected bits after 'stream' only");
+  }
+  const char* end = bits.data() + bits.size();
+  const auto [stop, error] = std::from_chars(bits.data(), end, rule->bits);
+  if (error != std::errc() || stop != end) {
+    return Usage(where + ": " + Quote(bits) + " is no number, expected 1 to 7 bits a weight");
+  }
+  return CheckBits(rule->bits, where + ":");
+}
+
+}  // namespace
+
+std::string PackProducer() { return "nwc-pack " NWC_VERSION; }
+
+Result<PackRule> ParsePackRule(const std::string& text) {
+  const std::string where = "--rule " + Quote(text);
+  for (size_t at = text.rfind('='); at != std::string::npos && at > 0;
+       at = text.rfind('=', at - 1)) {
+    const auto target = ParseTarget(text.substr(at + 1));
+    if (!target) continue;
+    PackRule rule;
+    rule.regex = text.substr(0, at);
+    rule.profile = target->profile;
+    if (target->bits) NWC_RETURN_IF_ERROR(SetRuleBits(*target->bits, where, &rule));
+    NWC_RETURN_IF_ERROR(CheckRegex(rule.regex, where));
+    return rule;
+  }
+  return Usage(where + ": expected REGEX=PROFILE or REGEX=PROFILE:BITS with the profile stream, " +
+               "exact or raw");
+}
+
+Result<PackCommand> ParsePackArguments(const std::vector<std::string>& command_line) {
+  PackArguments arguments;
+  RawArguments raw;
+  CLI::App app(kDescription, "nwc-pack");
+  app.footer(kFooter);
+  app.set_version_flag("--version", PackProducer() + " (container " + std::to_string(kMajor) + "." +
+                                        std::to_string(kMinor) + ")");
+  Declare(&app, &arguments, &raw);
+  try {
+    std::vector<std::string> reversed(command_line.rbegin(), command_line.rend());
+    app.parse(std::move(reversed));  // CLI11 takes them from the back
+  } catch (const CLI::CallForHelp&) {
+    return PackCommand{std::nullopt, app.help()};
+  } catch (const CLI::CallForVersion& e) {
+    return PackCommand{std::nullopt, std::string(e.what()) + "\n"};
+  } catch (const CLI::Error& e) {
+    return Usage(std::string(e.what()) + "; see nwc-pack --help");
+  }
+  NWC_RETURN_IF_ERROR(Interpret(raw, &arguments));
+  return PackCommand{std::move(arguments), ""};
+}
+
+}  // namespace nwc

@@ -1,0 +1,131 @@
+#include "tools/pack_report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "tools/display.h"
+
+namespace nwc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Number(const char* format, double value) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+double BitsPerWeight(const PackedTensor& t) {
+  return 8 * static_cast<double>(t.packed_bytes) / static_cast<double>(t.weights);
+}
+
+std::string Ratio(uint64_t from, uint64_t to) {
+  if (from == 0) return "-";
+  return Number("%.1f %%", 100 * static_cast<double>(to) / static_cast<double>(from));
+}
+
+// Names come from files: without what could steer a terminal.
+std::string Plain(const std::string& name) {
+  const std::string quoted = Quote(name);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+using Row = std::vector<std::string>;
+
+// Columns padded to their widest cell; the last as it is.
+std::string AlignColumns(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      text += row[i];
+      text += std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += "\n";
+  }
+  return text;
+}
+
+Json TensorJson(const PackedTensor& t) {
+  Json json;
+  json["name"] = t.name;
+  json["dtype"] = DTypeName(t.dtype);
+  json["shape"] = t.shape;
+  json["profile"] = ProfileName(t.profile);
+  json["linear"] = t.linear;
+  json["weights"] = t.weights;
+  json["source_bytes"] = t.source_bytes;
+  json["packed_bytes"] = t.packed_bytes;
+  json["bits_per_weight"] = t.weights == 0 ? Json(nullptr) : Json(BitsPerWeight(t));
+  json["relative_mse"] = t.relative_mse;
+  json["note"] = t.note;
+  return json;
+}
+
+}  // namespace
+
+std::string FormatPlanTable(const PackReport& report) {
+  std::vector<Row> rows = {
+      {"tensor", "shape", "dtype", "profile", "bits", "before", "after", "note"}};
+  for (const PackedTensor& t : report.tensors) {
+    rows.push_back({Plain(t.name), FormatShape(t.shape), DTypeName(t.dtype), ProfileName(t.profile),
+                    t.weights == 0 ? "-" : Number("%.2f", BitsPerWeight(t)),
+                    FormatBytes(t.source_bytes), FormatBytes(t.packed_bytes), t.note});
+  }
+  return AlignColumns(rows) + "total: " + std::to_string(report.tensors.size()) + " tensors, " +
+         FormatBytes(report.source_bytes) + " -> about " + FormatBytes(report.file_bytes) + " (" +
+         Ratio(report.source_bytes, report.file_bytes) + ")" +
+         (report.linear_weights == 0
+              ? ""
+              : Number(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight)) +
+         "; nothing was written\n";
+}
+
+std::string FormatReportJson(const PackOutcome& outcome) {
+  const PackReport& report = outcome.report;
+  Json json;
+  json["file"] = outcome.file.empty() ? Json(nullptr) : Json(outcome.file);
+  json["dry_run"] = outcome.file.empty();
+  json["file_bytes"] = report.file_bytes;
+  json["source_bytes"] = report.source_bytes;
+  json["seconds"] = outcome.seconds;
+  json["linear_weights"] = report.linear_weights;
+  json["linear_bits_per_weight"] = report.linear_bits_per_weight;
+  json["tensors"] = Json::array();
+  for (const PackedTensor& t : report.tensors) json["tensors"].push_back(TensorJson(t));
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string FormatNotes(const PackReport& report) {
+  std::string text;
+  for (const PackedTensor& t : report.tensors) {
+    if (!t.note.empty()) text += "note: " + Plain(t.name) + ": " + t.note + "\n";
+  }
+  return text;
+}
+
+std::string FormatSummary(const PackOutcome& outcome) {
+  const PackReport& report = outcome.report;
+  std::string text = outcome.file + ": " + std::to_string(report.tensors.size()) + " tensors, " +
+                     FormatBytes(report.source_bytes) + " -> " + FormatBytes(report.file_bytes) +
+                     " (" + Ratio(report.source_bytes, report.file_bytes) + ")";
+  if (report.linear_weights != 0) {
+    text += Number(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight);
+  }
+  text += ", " + FormatSeconds(outcome.seconds);
+  if (outcome.seconds > 0) {
+    const double speed = static_cast<double>(report.source_bytes) / outcome.seconds / 1e9;
+    text += Number(speed < 0.01 ? ", %.4f GB/s" : ", %.2f GB/s", speed);
+  }
+  return text + "\n";
+}
+
+}  // namespace nwc
