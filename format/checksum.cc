@@ -14,12 +14,13 @@ Hash128 Hash128Of(ByteSpan bytes) {
   return {h.low64, h.high64};
 }
 
-std::string ToHex(const Hash128& hash) {
-  char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high),
-                static_cast<unsigned long long>(hash.low));
+std::string ToHex(uint64_t hash) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;
 }
+
+std::string ToHex(const Hash128& hash) { return ToHex(hash.high) + ToHex(hash.low); }
 
 struct StreamingHash128::State {
   XXH3_state_t xxh;

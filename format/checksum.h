@@ -17,6 +17,7 @@ struct Hash128 {
 
 uint64_t Hash64(ByteSpan bytes);
 Hash128 Hash128Of(ByteSpan bytes);
+std::string ToHex(uint64_t hash);        // 16 digits
 std::string ToHex(const Hash128& hash);  // 32 digits, high half first
 
 // XXH3-128 over bytes that arrive in pieces.

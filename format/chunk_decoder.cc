@@ -14,8 +14,10 @@ Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan sid
                                                " is newer than this build: update nwc");
   }
   if (tensor.profile() != Profile::kStream) return decoder;
-  if (Hash64(side) != tensor.stream->side.hash) {
-    return Status::Corrupt(21, "side information hash does not match");
+  if (tables == nullptr) return Status(ErrorCode::kInternal, "a stream tensor needs its codec");
+  if (const uint64_t found = Hash64(side); found != tensor.stream->side.hash) {
+    return Status::Corrupt(21, "side information hash is " + ToHex(found) + ", expected " +
+                                   ToHex(tensor.stream->side.hash));
   }
   NWC_ASSIGN_OR_RETURN(SideInfo parsed,
                        ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale));
@@ -57,8 +59,10 @@ Status ChunkDecoder::DecodeTile(size_t chunk_number, ByteSpan chunk,
 }
 
 Status ChunkDecoder::CheckHash(size_t chunk_number, ByteSpan chunk) const {
-  if (Hash64(chunk) == tensor_->chunks[chunk_number].hash) return {};
-  return Status::Corrupt(20, "chunk hash does not match");
+  const uint64_t expected = tensor_->chunks[chunk_number].hash;
+  const uint64_t found = Hash64(chunk);
+  if (found == expected) return {};
+  return Status::Corrupt(20, "chunk hash is " + ToHex(found) + ", expected " + ToHex(expected));
 }
 
 }  // namespace nwc

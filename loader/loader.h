@@ -3,8 +3,8 @@
 //   NWC_ASSIGN_OR_RETURN(auto loader, Loader::Open("model.nwc", {}));
 //   NWC_ASSIGN_OR_RETURN(Tensor weight, loader->Load("model.norm.weight"));
 //
-// A Loader is immutable after Open; its methods may be called from many threads at once. Tensors own
-// their memory and outlive the loader.
+// A Loader is immutable after Open; its methods may be called from many threads at once. Tensors
+// own their memory and outlive the loader.
 #pragma once
 
 #include <cstddef>
@@ -19,28 +19,33 @@
 
 namespace nwc {
 
+// kAuto: io_uring, or pread where the system refuses it. kUring: io_uring or kIo.
 enum class IoMode : uint8_t { kAuto, kUring, kPread };
 
+// NWC_IO=pread or NWC_IO=uring in the environment decides for kAuto. Bytes in memory are copied,
+// whatever `io` says.
 struct LoadOptions {
   IoMode io = IoMode::kAuto;
-  size_t staging_bytes = 64 << 20;  // most compressed bytes in flight; at least the largest chunk
-  int threads = 0;                  // decoding threads; 0: one a core
-  bool verify = true;               // check every chunk's hash (R20, R21)
-  bool verify_decoded = false;      // check every tensor's decoded hash too (R29)
+  // Most compressed bytes in flight in one call; at least the largest chunk wanted (else kUsage).
+  size_t staging_bytes = 64 << 20;
+  int threads = 0;              // decoding threads; 0: one a core
+  bool verify = true;           // check every chunk's hash (R20, R21)
+  bool verify_decoded = false;  // check every tensor's decoded hash too (R29)
   Simd simd = BestSimd();
 };
 
 struct Tensor {
-  TensorInfo info;       // a copy: valid after the loader is gone; its chunk list is left empty
-  size_t number = 0;     // position in the index
-  AlignedBuffer bytes;   // decoded, row-major, little-endian; 64-byte aligned
+  TensorInfo info;      // a copy: valid after the loader is gone; its chunk list is left empty
+  size_t number = 0;    // position in the index
+  AlignedBuffer bytes;  // decoded, row-major, little-endian; 64-byte aligned
 };
 
 // What a load did, for reports.
 struct LoadStatistics {
-  uint64_t bytes_read = 0;      // from the file, without the index
+  uint64_t bytes_read = 0;  // from the file, without the index
   uint64_t bytes_decoded = 0;
-  uint64_t reads = 0;           // read requests
+  uint64_t reads = 0;       // read requests
+  bool used_uring = false;  // false: pread, a copy, or nothing to read
   size_t peak_staging_bytes = 0;
   double seconds = 0;
 };
@@ -68,13 +73,15 @@ class Loader {
   Result<Tensor> Load(std::string_view name) const;
   Result<Tensor> Load(size_t number) const;
 
-  // Loads the tensors `numbers` (ascending, each once) and calls `ready` with each as soon as it is whole,
-  // in file order, one call at a time, on the calling thread. A callback that returns an error ends the stream with it.
-  // Tensors that are ready but not yet taken count towards no budget other than their own memory;
-  // at most two decoded tensors wait beyond the one being handed over.
+  // Loads the tensors `numbers` (ascending, each once) and calls `ready` with each as soon as it is
+  // whole, in file order, one call at a time, on the calling thread. A callback that returns an
+  // error ends the stream with it. Unknown or unordered numbers are kUsage, tensors of an unknown
+  // profile kUnsupported; nothing is read then. `statistics` is filled in on failure too, as far as
+  // reading had begun. Tensors that are ready but not yet taken count towards no budget other than
+  // their own memory; at most two decoded tensors wait beyond the one being handed over.
   Status Stream(const std::vector<size_t>& numbers, const std::function<Status(Tensor)>& ready,
                 LoadStatistics* statistics = nullptr) const;
-  [[nodiscard]] std::vector<size_t> All() const;
+  [[nodiscard]] std::vector<size_t> All() const;  // unsupported tensors included
 
   // A metadata file of the checkpoint, checked (R30).
   Result<std::vector<uint8_t>> LoadFile(size_t file_number) const;

@@ -1,0 +1,36 @@
+// A regular file, read with pread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "loader/byte_source.h"
+
+namespace nwc {
+
+class FileSource : public ByteSource {
+ public:
+  // Every error names `path`. A missing file is kNotFound, a directory, pipe or device kUsage.
+  static Result<std::unique_ptr<FileSource>> Open(const std::string& path);
+  ~FileSource() override;
+  FileSource(const FileSource&) = delete;
+  FileSource& operator=(const FileSource&) = delete;
+
+  [[nodiscard]] uint64_t size() const override { return size_; }  // when it was opened
+  Status Read(uint64_t offset, MutableByteSpan destination) const override;
+  [[nodiscard]] int descriptor() const override { return descriptor_; }
+  [[nodiscard]] const std::string& name() const override { return path_; }
+
+ private:
+  FileSource(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+
+  std::string path_;
+  int descriptor_;
+  uint64_t size_ = 0;
+};
+
+// The errors of a read, however it was issued: `error` is an errno value.
+Status ReadFailed(const std::string& name, uint64_t offset, int error);
+Status EndedEarly(const std::string& name, uint64_t end, uint64_t expected);
+
+}  // namespace nwc

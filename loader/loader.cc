@@ -1,0 +1,193 @@
+#include "loader/loader.h"
+
+#include <mutex>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <unordered_map>
+
+#include "loader/byte_source.h"
+#include "loader/file_source.h"
+#include "loader/memory_source.h"
+#include "loader/name_hint.h"
+#include "loader/pipeline.h"
+#include "loader/read_queue.h"
+
+namespace nwc {
+namespace {
+
+// Runs `body` at the public boundary, which exceptions do not cross.
+template <typename Body>
+auto WithoutExceptions(const std::string& file, const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kOutOfMemory, file + ": no memory");
+  } catch (const std::length_error&) {
+    return Status(ErrorCode::kOutOfMemory, file + ": no memory");
+  } catch (const std::system_error& error) {
+    return Status(ErrorCode::kIo, file + ": cannot start threads: " + error.what());
+  }
+}
+
+// Nothing is allocated by a size the file states before that size is known to fit the real file.
+Result<Index> ReadIndex(const ByteSource& source, Superblock* superblock) {
+  auto block = AlignedBuffer::Allocate(std::min(source.size(), kSuperblockSize));
+  if (!block.ok()) return block.status().WithContext(source.name());
+  NWC_RETURN_IF_ERROR(source.Read(0, block->mutable_span()));
+  const auto parsed = ParseSuperblock(block->span(), source.size());
+  if (!parsed.ok()) return parsed.status().WithContext(source.name());
+  *superblock = *parsed;
+  auto bytes = AlignedBuffer::Allocate(superblock->index_size);
+  if (!bytes.ok()) return bytes.status().WithContext(source.name() + ": index");
+  NWC_RETURN_IF_ERROR(source.Read(superblock->index_offset, bytes->mutable_span()));
+  auto index = ParseIndex(bytes->span(), *superblock);
+  if (!index.ok()) return index.status().WithContext(source.name());
+  return index;
+}
+
+}  // namespace
+
+struct Loader::Impl {
+  std::unique_ptr<ByteSource> source;
+  LoadOptions options;
+  Superblock superblock;
+  Index index;
+  IoChoice io;
+  std::unordered_map<std::string_view, size_t> numbers;  // by tensor name; views into index
+
+  static Result<std::unique_ptr<Impl>> Open(std::unique_ptr<ByteSource> source,
+                                            const LoadOptions& options);
+
+  // Decoding tables of the codecs that `wanted` use; built when first needed.
+  std::vector<std::shared_ptr<const StreamTables>> TablesFor(const std::vector<size_t>& wanted);
+
+ private:
+  std::mutex tables_mutex_;
+  std::vector<std::shared_ptr<const StreamTables>> tables_;
+};
+
+Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Open(std::unique_ptr<ByteSource> source,
+                                                         const LoadOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->source = std::move(source);
+  impl->options = options;
+  NWC_ASSIGN_OR_RETURN(impl->index, ReadIndex(*impl->source, &impl->superblock));
+  NWC_ASSIGN_OR_RETURN(impl->io, ChooseIo(*impl->source, options.io));
+  const std::vector<TensorInfo>& tensors = impl->index.tensors;
+  impl->numbers.reserve(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) impl->numbers.emplace(tensors[i].name, i);
+  impl->tables_.resize(impl->index.codecs.size());
+  return impl;
+}
+
+std::vector<std::shared_ptr<const StreamTables>> Loader::Impl::TablesFor(
+    const std::vector<size_t>& wanted) {
+  const std::lock_guard lock(tables_mutex_);
+  for (const size_t number : wanted) {
+    if (number >= index.tensors.size()) continue;  // the plan reports it
+    const TensorInfo& tensor = index.tensors[number];
+    if (!tensor.supported() || !tensor.stream) continue;
+    auto& tables = tables_[tensor.stream->codec];
+    if (tables == nullptr) {
+      tables = std::make_shared<const StreamTables>(index.codecs[tensor.stream->codec].tables);
+    }
+  }
+  return tables_;
+}
+
+Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Loader::~Loader() = default;
+
+Result<std::unique_ptr<Loader>> Loader::Open(const std::string& path, const LoadOptions& options) {
+  return WithoutExceptions(path, [&]() -> Result<std::unique_ptr<Loader>> {
+    NWC_ASSIGN_OR_RETURN(auto source, FileSource::Open(path));
+    NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
+    return std::unique_ptr<Loader>(new Loader(std::move(impl)));
+  });
+}
+
+Result<std::unique_ptr<Loader>> Loader::OpenMemory(std::vector<uint8_t> bytes,
+                                                   const LoadOptions& options) {
+  static const std::string kName = "(memory)";
+  return WithoutExceptions(kName, [&]() -> Result<std::unique_ptr<Loader>> {
+    auto source = std::make_unique<MemorySource>(kName, std::move(bytes));
+    NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
+    return std::unique_ptr<Loader>(new Loader(std::move(impl)));
+  });
+}
+
+const Index& Loader::index() const { return impl_->index; }
+const Superblock& Loader::superblock() const { return impl_->superblock; }
+const std::string& Loader::path() const { return impl_->source->name(); }
+std::string Loader::io_description() const { return impl_->io.description; }
+const ByteSource& Loader::source() const { return *impl_->source; }
+
+Result<size_t> Loader::Find(std::string_view name) const {
+  return WithoutExceptions(path(), [&]() -> Result<size_t> {
+    if (const auto it = impl_->numbers.find(name); it != impl_->numbers.end()) return it->second;
+    std::vector<std::string_view> names;
+    for (const TensorInfo& tensor : impl_->index.tensors) names.push_back(tensor.name);
+    return Status(ErrorCode::kNotFound, path() + ": no tensor '" + std::string(name) + "'" +
+                                            NameHint(SimilarNames(name, names)));
+  });
+}
+
+Result<Tensor> Loader::Load(std::string_view name) const {
+  NWC_ASSIGN_OR_RETURN(const size_t number, Find(name));
+  return Load(number);
+}
+
+Result<Tensor> Loader::Load(size_t number) const {
+  return WithoutExceptions(path(), [&]() -> Result<Tensor> {
+    std::optional<Tensor> loaded;
+    NWC_RETURN_IF_ERROR(Stream({number}, [&](Tensor tensor) -> Status {
+      loaded = std::move(tensor);
+      return {};
+    }));
+    return std::move(*loaded);
+  });
+}
+
+Status Loader::Stream(const std::vector<size_t>& numbers,
+                      const std::function<Status(Tensor)>& ready,
+                      LoadStatistics* statistics) const {
+  return WithoutExceptions(path(), [&]() -> Status {
+    const auto tables = impl_->TablesFor(numbers);
+    PipelineInput input;
+    input.source = impl_->source.get();
+    input.index = &impl_->index;
+    input.options = &impl_->options;
+    input.io = &impl_->io;
+    input.numbers = numbers;
+    input.tables = tables;
+    return RunPipeline(input, ready, statistics);
+  });
+}
+
+std::vector<size_t> Loader::All() const {
+  std::vector<size_t> numbers(impl_->index.tensors.size());
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
+  return numbers;
+}
+
+Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number) const {
+  return WithoutExceptions(path(), [&]() -> Result<std::vector<uint8_t>> {
+    const auto& files = impl_->index.files;
+    if (file_number >= files.size()) {
+      return Status(ErrorCode::kNotFound, path() + ": file number " + std::to_string(file_number) +
+                                              " of " + std::to_string(files.size()));
+    }
+    const FileInfo& file = files[file_number];
+    std::vector<uint8_t> bytes(file.extent.size);
+    NWC_RETURN_IF_ERROR(impl_->source->Read(file.extent.offset, bytes));
+    if (Hash64(bytes) != file.extent.hash) {
+      return Status::Corrupt(30, path() + ": file '" + file.name + "' at byte " +
+                                     std::to_string(file.extent.offset) +
+                                     ": hash does not match; the file is damaged: fetch it again");
+    }
+    return bytes;
+  });
+}
+
+}  // namespace nwc

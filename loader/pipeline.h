@@ -1,0 +1,126 @@
+// Reads, checks and decodes the tensors of a plan at the same time, within a budget of staging
+// memory, and hands them over in file order.
+//
+//   reader thread   plan -> room in the staging block -> read -> pieces arrive
+//   decode threads  piece -> hash -> tensor's buffer
+//   calling thread  opens tensors (allocates their buffers), hands whole ones over
+//
+// Only the tensor being handed over and the two after it are open. Pieces of later tensors wait in
+// the staging block, which so holds the reader back. Reads get their room in file order, so the
+// pieces that the oldest unfinished tensor waits for always have theirs: nothing can deadlock.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "loader/fetch_plan.h"
+#include "loader/loader.h"
+#include "loader/read_queue.h"
+#include "loader/staging_ring.h"
+#include "loader/tensor_assembly.h"
+
+namespace nwc {
+
+// What a pipeline works on; all of it outlives the pipeline.
+struct PipelineInput {
+  const ByteSource* source = nullptr;
+  const Index* index = nullptr;
+  const LoadOptions* options = nullptr;
+  const IoChoice* io = nullptr;
+  std::span<const size_t> numbers;
+  std::span<const std::shared_ptr<const StreamTables>> tables;  // by codec; null where not needed
+};
+
+// Runs once. May throw std::bad_alloc or std::system_error, and what `ready` throws; threads and
+// reads are over by then in every case.
+Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor)>& ready,
+                   LoadStatistics* statistics);
+
+class Pipeline {
+ public:
+  Pipeline(const PipelineInput& input, FetchPlan plan);
+  ~Pipeline();  // stops and joins all threads
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  Status Run(const std::function<Status(Tensor)>& ready, LoadStatistics* statistics);
+
+ private:
+  // A piece that lies in the staging block.
+  struct Arrival {
+    size_t piece;  // in plan_.pieces
+    size_t read;   // in plan_.reads
+  };
+  struct TensorState {
+    TensorState(const TensorInfo& info, const AssemblySettings& settings,
+                std::shared_ptr<const StreamTables> tables)
+        : assembly(info, settings, std::move(tables)) {}
+    TensorAssembly assembly;
+    std::vector<Arrival> parked;  // came before they could be decoded
+    size_t chunks_left = 0;
+    bool open = false;       // has its buffer
+    bool decodable = false;  // has its side information, or needs none
+    bool whole = false;
+  };
+  struct ReadState {
+    StagingRing::Room room;
+    size_t pieces_left = 0;
+  };
+
+  Status Start();
+  void Stop();
+  void End(Status status);  // all threads; the first status is kept
+
+  // Reader thread.
+  void ReadLoop();
+  void BeginReads();
+  bool WaitForRoom();
+  void Arrive(size_t read);
+
+  // Decode threads.
+  void DecodeLoop();
+  Status Process(const Arrival& arrival);
+
+  // With the mutex held.
+  bool Finish(const Arrival& arrival);
+  void Offer(const Arrival& arrival);
+  void Unpark(TensorState* tensor);
+
+  // Of a read whose room is reserved.
+  MutableByteSpan StagedBytes(size_t read, uint64_t offset, uint64_t size_bytes);
+
+  // Calling thread.
+  Status OpenTensors(size_t end);
+  Status HandOver(const std::function<Status(Tensor)>& ready);
+
+  const PipelineInput input_;
+  const FetchPlan plan_;
+  const AssemblySettings settings_;
+  AlignedBuffer block_;               // of staging memory; outlives the queue that reads into it
+  std::unique_ptr<ReadQueue> queue_;  // reader thread only
+
+  // Guards what follows up to status_ and statistics_. A tensor's assembly is the calling thread's
+  // until the tensor is open and once it is whole, else the decode threads'; a read's room is fixed
+  // from its begin until its last piece is finished.
+  std::mutex mutex_;
+  std::condition_variable room_, work_, whole_;
+  StagingRing staging_;
+  std::vector<ReadState> reads_;
+  std::vector<TensorState> tensors_;
+  std::deque<Arrival> runnable_;
+  size_t next_read_ = 0;
+  bool stopped_ = false;
+  Status status_;
+  LoadStatistics statistics_;
+
+  size_t opened_ = 0;  // tensors; calling thread only
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace nwc

@@ -1,0 +1,69 @@
+#include "loader/pread_reader.h"
+
+#include <cassert>
+#include <new>
+
+namespace nwc {
+
+PreadReader::PreadReader(const ByteSource& source, size_t threads) : source_(source) {
+  threads_.reserve(threads);
+  try {
+    for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+  } catch (...) {
+    Stop();
+    throw;
+  }
+}
+
+PreadReader::~PreadReader() { Stop(); }
+
+void PreadReader::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void PreadReader::Submit(const ReadRequest& request) {
+  {
+    const std::lock_guard lock(mutex_);
+    completions_.reserve(in_flight_ + 1);
+    requests_.push_back(request);
+  }
+  ++in_flight_;
+  wake_.notify_one();
+}
+
+ReadCompletion PreadReader::Wait() {
+  assert(in_flight_ > 0);
+  std::unique_lock lock(mutex_);
+  completed_.wait(lock, [this] { return !completions_.empty(); });
+  ReadCompletion completion = std::move(completions_.front());
+  completions_.erase(completions_.begin());
+  --in_flight_;
+  return completion;
+}
+
+void PreadReader::Run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return stopped_ || !requests_.empty(); });
+    if (stopped_) return;
+    const ReadRequest request = requests_.front();
+    requests_.pop_front();
+    lock.unlock();
+    Status status;
+    try {
+      status = source_.Read(request.offset, request.destination);
+    } catch (const std::bad_alloc&) {
+      status = Status(ErrorCode::kOutOfMemory, "no memory");
+    }
+    lock.lock();
+    completions_.push_back({request.tag, std::move(status)});
+    completed_.notify_one();
+  }
+}
+
+}  // namespace nwc

@@ -1,0 +1,42 @@
+// Reads through ByteSource::Read on a few threads. Submit and Wait belong to one thread.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "loader/byte_source.h"
+#include "loader/read_request.h"
+
+namespace nwc {
+
+class PreadReader {
+ public:
+  // `source` must outlive the reader. Throws std::system_error when no thread can be started.
+  PreadReader(const ByteSource& source, size_t threads);
+  // Drops requests that no thread has begun and waits for the others.
+  ~PreadReader();
+  PreadReader(const PreadReader&) = delete;
+  PreadReader& operator=(const PreadReader&) = delete;
+
+  void Submit(const ReadRequest& request);
+  ReadCompletion Wait();  // in_flight() > 0
+  [[nodiscard]] size_t in_flight() const { return in_flight_; }
+
+ private:
+  void Run();
+  void Stop();
+
+  const ByteSource& source_;
+  size_t in_flight_ = 0;  // submitted and not yet returned by Wait
+  std::mutex mutex_;
+  std::condition_variable wake_, completed_;
+  std::deque<ReadRequest> requests_;
+  std::vector<ReadCompletion> completions_;  // oldest first; has room for all in flight
+  bool stopped_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace nwc

@@ -1,0 +1,109 @@
+#include "loader/fetch_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace nwc {
+namespace {
+
+constexpr uint64_t kLimit = 10000;
+
+TensorInfo Tensor(const std::string& name, std::vector<Chunk> chunks) {
+  TensorInfo t;
+  t.name = name;
+  t.chunks = std::move(chunks);
+  return t;
+}
+
+// Tensor 0: chunks at 4096 and 4200; tensor 1: side information and a chunk 4000 bytes on; tensor
+// 2: one large chunk; tensor 3: a small one right behind.
+Index FourTensors() {
+  Index index;
+  index.tensors.push_back(Tensor("a", {{4096, 0, 100}, {4200, 0, 300}}));
+  index.tensors.push_back(Tensor("b", {{8600, 0, 400}}));
+  index.tensors[1].profile_value = 2;
+  index.tensors[1].stream = StreamInfo{};
+  index.tensors[1].stream->side = {8500, 100, 0};
+  index.tensors.push_back(Tensor("c", {{9000, 0, 50000}}));
+  index.tensors.push_back(Tensor("d", {{59000, 0, 8}}));
+  return index;
+}
+
+FetchPlan Plan(const Index& index, const std::vector<size_t>& numbers, uint64_t limit = kLimit) {
+  auto plan = PlanFetch(index, numbers, limit);
+  EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+  return *plan;
+}
+
+TEST(FetchPlan, NeighboursShareARead) {
+  const FetchPlan plan = Plan(FourTensors(), {0});
+  ASSERT_EQ(plan.reads.size(), 1u);
+  EXPECT_EQ(plan.reads[0].offset, 4096u);
+  EXPECT_EQ(plan.reads[0].size_bytes, 404u);
+  ASSERT_EQ(plan.pieces.size(), 2u);
+  EXPECT_EQ(plan.pieces[1].read_offset, 104u);
+  EXPECT_EQ(plan.pieces[1].chunk, 1u);
+  EXPECT_EQ(plan.pieces[1].size_bytes, 300u);
+  EXPECT_EQ(plan.total_bytes, 404u);
+}
+
+TEST(FetchPlan, PaddingIsReadThroughOnlyBetweenWantedExtents) {
+  const FetchPlan both = Plan(FourTensors(), {0, 1});
+  ASSERT_EQ(both.reads.size(), 1u);
+  EXPECT_EQ(both.reads[0].size_bytes, 9000u - 4096u);
+  const FetchPlan second = Plan(FourTensors(), {1});
+  ASSERT_EQ(second.reads.size(), 1u);
+  EXPECT_EQ(second.reads[0].offset, 8500u);
+  EXPECT_EQ(second.total_bytes, 500u);
+}
+
+TEST(FetchPlan, AGapOfAPageSplits) {
+  Index index;
+  index.tensors.push_back(Tensor("a", {{4096, 0, 100}}));
+  index.tensors.push_back(Tensor("b", {{4196 + 4095, 0, 100}}));
+  index.tensors.push_back(Tensor("c", {{4196 + 4195 + 4096, 0, 100}}));
+  EXPECT_EQ(Plan(index, {0, 1}).reads.size(), 1u);
+  EXPECT_EQ(Plan(index, {0, 1, 2}).reads.size(), 2u);
+}
+
+TEST(FetchPlan, ALargeChunkIsOneReadByItself) {
+  const FetchPlan plan = Plan(FourTensors(), {0, 1, 2, 3});
+  ASSERT_EQ(plan.reads.size(), 3u);
+  EXPECT_EQ(plan.reads[1].offset, 9000u);
+  EXPECT_EQ(plan.reads[1].size_bytes, 50000u);
+  EXPECT_EQ(plan.reads[1].piece_end - plan.reads[1].piece_begin, 1u);
+  EXPECT_EQ(plan.largest_read, 1u);
+  EXPECT_EQ(plan.largest_read_bytes, 50000u);
+}
+
+TEST(FetchPlan, TheLimitSplitsReads) {
+  const FetchPlan plan = Plan(FourTensors(), {0, 1}, 403);
+  ASSERT_EQ(plan.reads.size(), 4u);
+  for (const FetchRead& read : plan.reads) EXPECT_LE(read.size_bytes, 403u);
+}
+
+TEST(FetchPlan, SideInformationComesBeforeItsChunks) {
+  const FetchPlan plan = Plan(FourTensors(), {1, 3});
+  ASSERT_EQ(plan.pieces.size(), 3u);
+  EXPECT_EQ(plan.pieces[0].chunk, FetchPiece::kSideInfo);
+  EXPECT_EQ(plan.pieces[0].tensor, 0u);
+  EXPECT_EQ(plan.pieces[1].chunk, 0u);
+  EXPECT_EQ(plan.pieces[2].tensor, 1u);
+}
+
+TEST(FetchPlan, NothingWantedIsNothingRead) { EXPECT_TRUE(Plan(FourTensors(), {}).reads.empty()); }
+
+TEST(FetchPlan, RefusesWhatItCannotPlan) {
+  Index index = FourTensors();
+  const auto code = [&](const std::vector<size_t>& numbers) {
+    return PlanFetch(index, numbers, kLimit).status().code();
+  };
+  EXPECT_EQ(code({1, 0}), ErrorCode::kUsage);
+  EXPECT_EQ(code({4}), ErrorCode::kUsage);
+  index.tensors[3].profile_value = 9;
+  EXPECT_EQ(code({3}), ErrorCode::kUnsupported);
+  index.tensors[2].chunks[0].offset = UINT64_MAX - 3;
+  EXPECT_EQ(code({2}), ErrorCode::kInternal);
+}
+
+}  // namespace
+}  // namespace nwc
