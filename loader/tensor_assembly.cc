@@ -1,8 +1,5 @@
 #include "loader/tensor_assembly.h"
 
-#include <array>
-#include <cstdio>
-
 namespace nwc {
 namespace {
 
