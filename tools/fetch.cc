@@ -1,0 +1,102 @@
+#include "tools/fetch.h"
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tools/atomic_file.h"
+#include "tools/display.h"
+#include "tools/open_container.h"
+#include "tools/progress.h"
+#include "tools/report_text.h"
+#include "tools/tensor_export.h"
+
+namespace nwc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Outcome {
+  std::vector<size_t> numbers;
+  uint64_t index_bytes = 0;    // superblock and index
+  uint64_t payload_bytes = 0;  // of the tensors
+  ExportCounts counts;
+  double seconds = 0;
+
+  [[nodiscard]] uint64_t BytesRead() const { return index_bytes + counts.bytes_read; }
+};
+
+std::string FormatJson(const FetchArguments& arguments, const Loader& loader,
+                       const Outcome& outcome) {
+  Json json;
+  json["file"] = arguments.file;
+  json["output"] = arguments.output;
+  json["file_bytes"] = loader.superblock().file_size;
+  json["bytes_read"] = outcome.BytesRead();
+  json["index_bytes"] = outcome.index_bytes;
+  json["payload_bytes"] = outcome.payload_bytes;
+  json["bytes_written"] = outcome.counts.bytes_written;
+  json["reads"] = outcome.counts.reads;
+  json["seconds"] = outcome.seconds;
+  json["tensors"] = Json::array();
+  for (const size_t i : outcome.numbers) json["tensors"].push_back(loader.index().tensors[i].name);
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string FormatText(const FetchArguments& arguments, const Loader& loader,
+                       const Outcome& outcome) {
+  const uint64_t file_bytes = loader.superblock().file_size;
+  const double share = static_cast<double>(outcome.BytesRead()) / static_cast<double>(file_bytes);
+  return arguments.output + ": " + std::to_string(outcome.numbers.size()) + " tensors, " +
+         FormatBytes(outcome.counts.bytes_written) + "; read " +
+         std::to_string(outcome.BytesRead()) + " of " + std::to_string(file_bytes) + " bytes" +
+         FormatNumber(" (%.2f %%", 100 * share) + "; index " + std::to_string(outcome.index_bytes) +
+         ", tensors " + std::to_string(outcome.counts.bytes_read) + ") in " +
+         FormatSeconds(outcome.seconds) + "\n";
+}
+
+Status CheckOutput(const FetchArguments& arguments) {
+  std::error_code error;
+  if (std::filesystem::equivalent(arguments.file, arguments.output, error)) {
+    return Status(ErrorCode::kUsage, arguments.output +
+                                         ": is the container itself, expected another path; "
+                                         "choose another -o");
+  }
+  return CheckOutputPath(arguments.output, arguments.force);
+}
+
+}  // namespace
+
+Status Fetch(const FetchArguments& arguments) {
+  const auto begun = std::chrono::steady_clock::now();
+  NWC_RETURN_IF_ERROR(CheckSelection(arguments.selection));
+  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, {}));
+  NWC_RETURN_IF_ERROR(CheckOutput(arguments));
+  Outcome outcome;
+  NWC_ASSIGN_OR_RETURN(outcome.numbers, SelectTensors(*loader, arguments.selection));
+  outcome.index_bytes = kSuperblockSize + loader->superblock().index_size;
+  uint64_t total = 0, done = 0;
+  for (const size_t i : outcome.numbers) {
+    outcome.payload_bytes += loader->index().tensors[i].payload_bytes();
+    total += loader->index().tensors[i].decoded_bytes();
+  }
+  Progress progress(arguments.quiet);
+  TensorExport job;
+  job.loader = loader.get();
+  job.numbers = outcome.numbers;
+  job.metadata = loader->index().shards[loader->index().tensors[outcome.numbers[0]].shard].metadata;
+  job.path = arguments.output;
+  job.overwrite = arguments.force;
+  job.progress = [&](const Tensor& tensor) {
+    done += tensor.bytes.size();
+    progress.Update("fetching", tensor.info.name, done, total);
+  };
+  NWC_RETURN_IF_ERROR(ExportTensors(job, &outcome.counts));
+  progress.EndLine();
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  if (arguments.json) return PrintOut(FormatJson(arguments, *loader, outcome));
+  if (arguments.quiet) return {};
+  return PrintOut(FormatText(arguments, *loader, outcome));
+}
+
+}  // namespace nwc

@@ -1,0 +1,238 @@
+#include "tools/inspect.h"
+
+#include <array>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "loader/byte_source.h"
+#include "loader/loader.h"
+#include "tools/display.h"
+#include "tools/open_container.h"
+#include "tools/report_text.h"
+
+namespace nwc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kChunkEntryBytes = 24;  // in the index
+
+const char* ProfileOf(const TensorInfo& t) {
+  return t.supported() ? ProfileName(t.profile()) : "unknown";
+}
+
+// What a tensor costs: payload and the entries of its chunks.
+uint64_t TensorBytes(const TensorInfo& t) {
+  return t.payload_bytes() + kChunkEntryBytes * t.chunks.size();
+}
+
+double Ratio(uint64_t a, uint64_t b) {
+  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+}
+
+struct ProfileTotals {
+  uint64_t tensors = 0, weights = 0, bytes = 0;
+};
+
+struct Totals {
+  uint64_t weights = 0, decoded_bytes = 0;
+  uint64_t payload_bytes = 0;  // chunks and side information
+  uint64_t chunks = 0;
+  uint64_t file_bytes = 0, metadata_bytes = 0;
+  uint64_t codec_bytes = 0;  // entropy tables in the index
+  uint64_t linear_weights = 0, linear_bytes = 0;
+  std::map<std::string, ProfileTotals> profiles;
+  std::set<uint64_t> layers;
+
+  [[nodiscard]] double BitsPerWeight() const { return 8 * Ratio(file_bytes, weights); }
+  [[nodiscard]] double LinearBitsPerWeight() const {
+    return 8 * Ratio(linear_bytes, linear_weights);
+  }
+  [[nodiscard]] uint64_t OverheadBytes() const {
+    return file_bytes - payload_bytes - metadata_bytes;
+  }
+};
+
+Totals Sum(const Index& index, uint64_t file_bytes) {
+  Totals sum;
+  sum.file_bytes = file_bytes;
+  bool any_stream = false;
+  for (const TensorInfo& t : index.tensors) {
+    sum.weights += t.weights();
+    sum.decoded_bytes += t.decoded_bytes();
+    sum.payload_bytes += t.payload_bytes();
+    sum.chunks += t.chunks.size();
+    any_stream = any_stream || t.stream.has_value();
+    ProfileTotals& profile = sum.profiles[ProfileOf(t)];
+    ++profile.tensors;
+    profile.weights += t.weights();
+    profile.bytes += TensorBytes(t);
+    if (const auto layer = LayerNumber(t.name)) sum.layers.insert(*layer);
+    if (!t.linear) continue;
+    sum.linear_weights += t.weights();
+    sum.linear_bytes += TensorBytes(t);
+  }
+  for (const FileInfo& f : index.files) sum.metadata_bytes += f.extent.size;
+  for (const CodecInfo& codec : index.codecs) {
+    for (const auto& table : codec.tables.frequencies) {
+      sum.codec_bytes += 1 + table.size() * sizeof(uint16_t);  // its alphabet and its frequencies
+    }
+  }
+  // The tables serve the stream tensors, which are linear ones in nearly every file.
+  if (any_stream && sum.linear_weights != 0) sum.linear_bytes += sum.codec_bytes;
+  return sum;
+}
+
+Json BitsJson(uint64_t bytes, uint64_t weights) {
+  return weights == 0 ? Json(nullptr) : Json(8 * Ratio(bytes, weights));
+}
+
+Json TensorJson(const Index& index, const TensorInfo& t) {
+  Json json;
+  json["name"] = t.name;
+  json["shape"] = t.shape;
+  json["dtype"] = DTypeName(t.dtype);
+  json["profile"] = ProfileOf(t);
+  json["linear"] = t.linear;
+  json["weights"] = t.weights();
+  json["bytes"] = TensorBytes(t);
+  json["payload_bytes"] = t.payload_bytes();
+  json["decoded_bytes"] = t.decoded_bytes();
+  json["bits_per_weight"] = BitsJson(TensorBytes(t), t.weights());
+  json["chunks"] = t.chunks.size();
+  json["tile"] = {t.tile_rows, t.tile_columns};
+  const auto layer = LayerNumber(t.name);
+  json["layer"] = layer ? Json(*layer) : Json(nullptr);
+  json["shard"] = index.shards[t.shard].name;
+  return json;
+}
+
+// The packing options as they were written, or as text where that is no JSON.
+Json OptionsJson(const std::string& options) {
+  Json parsed = Json::parse(options, nullptr, false);
+  return parsed.is_discarded() ? Json(options) : parsed;
+}
+
+// "1.0", as the superblock says.
+Result<std::string> ReadVersion(const Loader& loader) {
+  constexpr uint64_t kMajorOffset = 8;
+  std::array<uint8_t, 4> bytes{};
+  NWC_RETURN_IF_ERROR(loader.source().Read(kMajorOffset, bytes));
+  return std::to_string(LoadLittle<uint16_t>(&bytes[0])) + "." +
+         std::to_string(LoadLittle<uint16_t>(&bytes[2]));
+}
+
+std::string FormatJson(const Loader& loader, const std::string& version, const Totals& sum) {
+  const Index& index = loader.index();
+  Json json;
+  json["file"] = loader.path();
+  json["version"] = version;
+  json["producer"] = index.producer;
+  json["root_hash"] = ToHex(loader.superblock().root_hash);
+  json["file_bytes"] = sum.file_bytes;
+  json["index_bytes"] = loader.superblock().index_size;
+  json["metadata_bytes"] = sum.metadata_bytes;
+  json["payload_bytes"] = sum.payload_bytes;
+  json["decoded_bytes"] = sum.decoded_bytes;
+  json["overhead_bytes"] = sum.OverheadBytes();
+  json["overhead_fraction"] = Ratio(sum.OverheadBytes(), sum.file_bytes);
+  json["weights"] = sum.weights;
+  json["bits_per_weight"] = BitsJson(sum.file_bytes, sum.weights);
+  json["linear_weights"] = sum.linear_weights;
+  json["linear_bits_per_weight"] = BitsJson(sum.linear_bytes, sum.linear_weights);
+  json["codec_bytes"] = sum.codec_bytes;
+  json["options"] = OptionsJson(index.options);
+  json["layers"] = sum.layers;
+  json["codecs"] = Json::array();
+  for (const CodecInfo& c : index.codecs) json["codecs"].push_back(c.name);
+  json["shards"] = Json::array();
+  for (const ShardInfo& s : index.shards) json["shards"].push_back(s.name);
+  json["files"] = Json::array();
+  for (const FileInfo& f : index.files) {
+    json["files"].push_back({{"name", f.name}, {"bytes", f.extent.size}});
+  }
+  json["tensors"] = Json::array();
+  for (const TensorInfo& t : index.tensors) json["tensors"].push_back(TensorJson(index, t));
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string FormatTensors(const Index& index) {
+  std::vector<Row> rows = {{"tensor", "shape", "dtype", "profile", "bytes", "bits/weight"}};
+  for (const TensorInfo& t : index.tensors) {
+    rows.push_back(
+        {PlainName(t.name), FormatShape(t.shape), DTypeName(t.dtype), ProfileOf(t),
+         std::to_string(TensorBytes(t)),
+         t.weights() == 0 ? "-" : FormatNumber("%.3f", 8 * Ratio(TensorBytes(t), t.weights()))});
+  }
+  return AlignColumns(rows, "llllrr") + "\n";
+}
+
+std::string FormatProfiles(const Totals& sum) {
+  std::vector<Row> rows = {{"profile", "tensors", "weights", "bytes", "bits/weight"}};
+  for (const auto& [name, p] : sum.profiles) {
+    rows.push_back({name, std::to_string(p.tensors), std::to_string(p.weights),
+                    std::to_string(p.bytes),
+                    p.weights == 0 ? "-" : FormatNumber("%.3f", 8 * Ratio(p.bytes, p.weights))});
+  }
+  return AlignColumns(rows, "lrrrr") + "\n";
+}
+
+// "0 ... 11 (12)".
+std::string FormatLayers(const std::set<uint64_t>& layers) {
+  if (layers.empty()) return "none";
+  return std::to_string(*layers.begin()) + " ... " + std::to_string(*layers.rbegin()) + " (" +
+         std::to_string(layers.size()) + ")";
+}
+
+template <typename Items>
+std::string JoinNames(const Items& items) {
+  std::string text;
+  for (const auto& item : items) text += (text.empty() ? "" : ", ") + PlainName(item.name);
+  return text.empty() ? "none" : text;
+}
+
+std::string FormatSummary(const Loader& loader, const std::string& version, const Totals& sum) {
+  const Index& index = loader.index();
+  std::vector<Row> rows = {
+      {"file", loader.path()},
+      {"size", std::to_string(sum.file_bytes) + " bytes (" + FormatBytes(sum.file_bytes) +
+                   "), decodes to " + FormatBytes(sum.decoded_bytes)},
+      {"weights", std::to_string(sum.weights) + ", " +
+                      (sum.weights == 0 ? "no bits"
+                                        : FormatNumber("%.4f bits a weight of the whole file",
+                                                       sum.BitsPerWeight()))},
+      {"linear", std::to_string(sum.linear_weights) + " weights" +
+                     (sum.linear_weights == 0
+                          ? ""
+                          : FormatNumber(", %.4f bits a weight", sum.LinearBitsPerWeight()))},
+      {"overhead",
+       std::to_string(sum.OverheadBytes()) + " bytes" +
+           FormatNumber(" (%.3f %%)", 100 * Ratio(sum.OverheadBytes(), sum.file_bytes)) +
+           " in superblock, index and padding"},
+      {"contents", std::to_string(index.tensors.size()) + " tensors in " +
+                       std::to_string(sum.chunks) + " chunks"},
+      {"layers", FormatLayers(sum.layers)},
+      {"files", JoinNames(index.files)},
+      {"shards", JoinNames(index.shards)},
+      {"codecs", JoinNames(index.codecs)},
+      {"version", version},
+      {"producer", Printable(index.producer)},
+      {"options", Printable(index.options)},
+      {"root hash", ToHex(loader.superblock().root_hash)}};
+  return AlignColumns(rows, "");
+}
+
+}  // namespace
+
+Status Inspect(const InspectArguments& arguments) {
+  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, {}));
+  NWC_ASSIGN_OR_RETURN(const std::string version, ReadVersion(*loader));
+  const Totals sum = Sum(loader->index(), loader->superblock().file_size);
+  if (arguments.json) return PrintOut(FormatJson(*loader, version, sum));
+  const std::string tensors = arguments.summary ? "" : FormatTensors(loader->index());
+  return PrintOut(tensors + FormatProfiles(sum) + FormatSummary(*loader, version, sum));
+}
+
+}  // namespace nwc

@@ -1,0 +1,212 @@
+#include "tools/nwc_arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <utility>
+
+#include "format/layout.h"
+#include "tools/bench.h"
+#include "tools/diff.h"
+#include "tools/display.h"
+#include "tools/fetch.h"
+#include "tools/inspect.h"
+#include "tools/unpack.h"
+#include "tools/verify.h"
+
+#ifndef NWC_VERSION
+#error "define NWC_VERSION, the project's version as a string"
+#endif
+
+namespace nwc {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxRuns = 1000;
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  nwc inspect model.nwc\n"
+    "  nwc verify --deep model.nwc\n"
+    "  nwc unpack model.nwc -o folder\n"
+    "  nwc fetch model.nwc --layers 0-3 -o layers.safetensors\n"
+    "  nwc diff folder model.nwc\n"
+    "  nwc bench model.nwc --json\n"
+    "'nwc COMMAND --help' tells more. nwc-pack makes containers.\n"
+    "\n"
+    "Exit codes:\n"
+    "  0 done   1 the data is bad   2 wrong usage   3 I/O or system error\n"
+    "  130, 143 stopped by SIGINT, SIGTERM";
+
+Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, message); }
+
+// A subcommand that runs `function` with `arguments`, which live as long as the command.
+template <typename Arguments>
+CLI::App* Add(CLI::App* app, const char* name, const char* description,
+              const std::shared_ptr<Arguments>& arguments, Status (*function)(const Arguments&),
+              std::function<Status()>* run) {
+  CLI::App* command = app->add_subcommand(name, description);
+  command->callback([=] { *run = [=] { return function(*arguments); }; });
+  return command;
+}
+
+void AddFile(CLI::App* command, std::string* file) {
+  command->add_option("FILE", *file, "container, .nwc")->required();
+}
+
+void AddThreads(CLI::App* command, int* threads) {
+  command->add_option("--threads", *threads, "decoding threads; 0: one a core")
+      ->check(CLI::Range(0, kMaxThreads))
+      ->capture_default_str();
+}
+
+template <typename Arguments>
+void AddJson(CLI::App* command, Arguments* arguments) {
+  command->add_flag("--json", arguments->json, "a JSON report on standard output");
+}
+
+template <typename Arguments>
+void AddQuiet(CLI::App* command, Arguments* arguments, const char* what) {
+  command->add_flag("-q,--quiet", arguments->quiet, what);
+}
+
+void DeclareInspect(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<InspectArguments>();
+  CLI::App* command =
+      Add(app, "inspect", "show tensors, profiles, sizes and bits a weight", a, &Inspect, run);
+  AddFile(command, &a->file);
+  command->add_flag("--summary", a->summary, "totals only, without a line a tensor");
+  AddJson(command, a.get());
+  command->footer(
+      "Reads the index alone. 'bytes' of a tensor are its chunks, its side information and the\n"
+      "24 bytes of each chunk in the index.");
+}
+
+void DeclareVerify(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<VerifyArguments>();
+  CLI::App* command =
+      Add(app, "verify", "check every hash, and with --deep every decoded tensor", a, &Verify, run);
+  AddFile(command, &a->file);
+  command->add_flag("--deep", a->deep, "decode every tensor and check its hash, too");
+  AddThreads(command, &a->threads);
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress");
+  command->footer(
+      "Reads the whole file and goes on after an error: lists all that is damaged, with the "
+      "number\n"
+      "of the rule of spec/format.md that is broken. Exit code 1 when anything is.");
+}
+
+void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<UnpackArguments>();
+  CLI::App* command =
+      Add(app, "unpack", "write the Hugging Face folder that was packed", a, &Unpack, run);
+  AddFile(command, &a->file);
+  command->add_option("-o,--output", a->output, "folder to create")->required();
+  command->add_flag("--force", a->force,
+                    "replace a folder that is not empty; all files in it go, one that holds "
+                    "folders is left alone");
+  AddThreads(command, &a->threads);
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress and no summary");
+  command->footer(
+      "Tensors of profile exact and raw come back byte for byte, and so do the other files. The\n"
+      "folder appears whole or not at all.");
+}
+
+void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<FetchArguments>();
+  CLI::App* command =
+      Add(app, "fetch", "write some tensors, reading only their bytes", a, &Fetch, run);
+  AddFile(command, &a->file);
+  command
+      ->add_option("--tensor", a->selection.regexes,
+                   "REGEX: tensors whose name contains a match; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--layers", a->selection.layers,
+                   "A-B or A: tensors whose first number between dots is A to B; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("-o,--output", a->output, ".safetensors file to write")->required();
+  command->add_flag("--force", a->force, "replace an existing output");
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress and no summary");
+  command->footer(
+      "Examples:\n"
+      "  nwc fetch model.nwc --layers 2 -o layer2.safetensors\n"
+      "  nwc fetch model.nwc --layers 0-3 --tensor '^lm_head' -o part.safetensors");
+}
+
+void DeclareDiff(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<DiffArguments>();
+  CLI::App* command =
+      Add(app, "diff", "measure how far the tensors of two models are apart", a, &Diff, run);
+  command->add_option("A", a->a, "the original: .nwc, .safetensors or a folder")->required();
+  command->add_option("B", a->b, "what to compare with it: the same")->required();
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress");
+  command->footer(
+      "Relative MSE is squared error over squared norm of A. Exit code 1 when the two have not "
+      "the\n"
+      "same names, shapes and dtypes; other values are a measurement, not an error.");
+}
+
+void DeclareBench(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<BenchArguments>();
+  CLI::App* command =
+      Add(app, "bench", "time hashing, decoding and loading on this machine", a, &Bench, run);
+  AddFile(command, &a->file);
+  AddThreads(command, &a->threads);
+  command->add_option("--runs", a->runs, "runs of which the median counts, after one that does not")
+      ->check(CLI::Range(1, kMaxRuns))
+      ->capture_default_str();
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress");
+  command->footer(
+      "Hashing and decoding run in memory, on at most 512 MiB of decoded tensors of each profile.\n"
+      "A cold load comes after the file's pages were dropped from the page cache; where they stay\n"
+      "there is no cold figure.");
+}
+
+// CLI11 would say that a command is missing.
+Status CheckCommand(const CLI::App& app, const std::vector<std::string>& command_line) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (!command_line.empty() && command->check_name(command_line[0])) return {};
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  if (!command_line.empty() && command_line[0].starts_with("-")) return {};
+  const std::string found =
+      command_line.empty() ? "a command is missing" : "no command " + Quote(command_line[0]);
+  return Usage(found + ", expected one of " + names + "; see nwc --help");
+}
+
+}  // namespace
+
+Result<NwcCommand> ParseNwcArguments(const std::vector<std::string>& command_line) {
+  NwcCommand parsed;
+  CLI::App app("Looks into NWC containers, checks them and takes tensors out of them.", "nwc");
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string("nwc ") + NWC_VERSION + " (container " +
+                                        std::to_string(kMajor) + "." + std::to_string(kMinor) +
+                                        ")");
+  DeclareInspect(&app, &parsed.run);
+  DeclareVerify(&app, &parsed.run);
+  DeclareUnpack(&app, &parsed.run);
+  DeclareFetch(&app, &parsed.run);
+  DeclareDiff(&app, &parsed.run);
+  DeclareBench(&app, &parsed.run);
+  NWC_RETURN_IF_ERROR(CheckCommand(app, command_line));
+  try {
+    app.parse(std::vector<std::string>(command_line.rbegin(), command_line.rend()));
+  } catch (const CLI::CallForHelp&) {
+    return NwcCommand{{}, app.help()};
+  } catch (const CLI::CallForVersion& e) {
+    return NwcCommand{{}, std::string(e.what()) + "\n"};
+  } catch (const CLI::Error& e) {
+    return Usage(std::string(e.what()) + "; see nwc --help");
+  }
+  return parsed;
+}
+
+}  // namespace nwc

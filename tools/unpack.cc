@@ -1,0 +1,136 @@
+#include "tools/unpack.h"
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <unordered_set>
+
+#include "tools/atomic_file.h"
+#include "tools/display.h"
+#include "tools/open_container.h"
+#include "tools/output_folder.h"
+#include "tools/progress.h"
+#include "tools/report_text.h"
+#include "tools/shard_index.h"
+#include "tools/tensor_export.h"
+
+namespace nwc {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Replacing the folder would remove what is being read.
+Status CheckInputIsElsewhere(const UnpackArguments& arguments) {
+  std::error_code error;
+  for (const fs::path& path :
+       {fs::absolute(arguments.file, error), fs::canonical(arguments.file, error)}) {
+    if (!fs::equivalent(path.parent_path(), arguments.output, error)) continue;
+    return Status(ErrorCode::kUsage, arguments.output + ": holds " + arguments.file +
+                                         ", expected another folder; choose another -o");
+  }
+  return {};
+}
+
+Status WriteFiles(const Loader& loader, const std::string& folder, ExportCounts* counts) {
+  const std::vector<FileInfo>& files = loader.index().files;
+  for (size_t i = 0; i < files.size(); ++i) {
+    NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, loader.LoadFile(i));
+    NWC_ASSIGN_OR_RETURN(const auto file,
+                         AtomicFile::Create((fs::path(folder) / files[i].name).string(), false));
+    NWC_RETURN_IF_ERROR(file->Append(content));
+    NWC_RETURN_IF_ERROR(file->Commit({}));
+    counts->bytes_read += content.size();
+    counts->bytes_written += content.size();
+  }
+  return {};
+}
+
+// Shard by shard, so that one file is open at a time however the container orders its tensors.
+Status WriteShards(const Loader& loader, const std::string& folder, Progress* progress,
+                   ExportCounts* counts) {
+  const Index& index = loader.index();
+  std::vector<TensorExport> jobs(index.shards.size());
+  uint64_t total = 0, done = 0;
+  for (size_t i = 0; i < index.tensors.size(); ++i) {
+    jobs[index.tensors[i].shard].numbers.push_back(i);
+    total += index.tensors[i].decoded_bytes();
+  }
+  for (size_t s = 0; s < jobs.size(); ++s) {
+    jobs[s].loader = &loader;
+    jobs[s].metadata = index.shards[s].metadata;
+    jobs[s].path = (fs::path(folder) / index.shards[s].name).string();
+    jobs[s].progress = [&](const Tensor& tensor) {
+      done += tensor.bytes.size();
+      progress->Update("unpacking", tensor.info.name, done, total);
+    };
+    NWC_RETURN_IF_ERROR(ExportTensors(jobs[s], counts));
+  }
+  return {};
+}
+
+// A checkpoint of which only some tensors were packed keeps the index of all of them.
+std::string NoteOnShardIndex(const Loader& loader) {
+  const Index& index = loader.index();
+  for (size_t i = 0; i < index.files.size(); ++i) {
+    if (index.files[i].name != kShardIndexName) continue;
+    const auto content = loader.LoadFile(i);
+    if (!content.ok()) return "";
+    const auto map =
+        ParseShardIndex({reinterpret_cast<const char*>(content->data()), content->size()});
+    if (!map.ok()) return "";
+    std::unordered_set<std::string_view> names;
+    for (const TensorInfo& t : index.tensors) names.insert(t.name);
+    size_t missing = 0;
+    for (const auto& [tensor, file] : *map) missing += names.contains(tensor) ? 0 : 1;
+    if (missing == 0) return "";
+    return std::string("note: ") + kShardIndexName + " names " + std::to_string(missing) +
+           " tensors that were not packed\n";
+  }
+  return "";
+}
+
+Status Report(const UnpackArguments& arguments, const Loader& loader, const ExportCounts& counts,
+              double seconds) {
+  const Index& index = loader.index();
+  if (!arguments.quiet) std::fputs(NoteOnShardIndex(loader).c_str(), stderr);
+  if (arguments.json) {
+    nlohmann::ordered_json json;
+    json["file"] = arguments.file;
+    json["output"] = arguments.output;
+    json["tensors"] = index.tensors.size();
+    json["shards"] = index.shards.size();
+    json["files"] = index.files.size();
+    json["bytes_read"] = counts.bytes_read;
+    json["bytes_written"] = counts.bytes_written;
+    json["seconds"] = seconds;
+    return PrintOut(json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  }
+  if (arguments.quiet) return {};
+  return PrintOut(arguments.output + ": " + std::to_string(index.tensors.size()) + " tensors in " +
+                  std::to_string(index.shards.size()) + " shards and " +
+                  std::to_string(index.files.size()) + " files, " + FormatBytes(counts.bytes_read) +
+                  " -> " + FormatBytes(counts.bytes_written) + ", " + FormatSeconds(seconds) +
+                  "\n");
+}
+
+}  // namespace
+
+Status Unpack(const UnpackArguments& arguments) {
+  const auto begun = std::chrono::steady_clock::now();
+  LoadOptions options;
+  options.threads = arguments.threads;
+  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
+  NWC_RETURN_IF_ERROR(CheckInputIsElsewhere(arguments));
+  NWC_ASSIGN_OR_RETURN(const auto folder, OutputFolder::Create(arguments.output, arguments.force));
+  Progress progress(arguments.quiet);
+  ExportCounts counts;
+  NWC_RETURN_IF_ERROR(WriteFiles(*loader, folder->temporary(), &counts));
+  NWC_RETURN_IF_ERROR(WriteShards(*loader, folder->temporary(), &progress, &counts));
+  NWC_RETURN_IF_ERROR(folder->Commit());
+  progress.EndLine();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
+  return Report(arguments, *loader, counts, seconds.count());
+}
+
+}  // namespace nwc

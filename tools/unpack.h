@@ -1,0 +1,22 @@
+// nwc unpack: a container back into the folder of a Hugging Face checkpoint.
+#pragma once
+
+#include <string>
+
+#include "format/status.h"
+
+namespace nwc {
+
+struct UnpackArguments {
+  std::string file;
+  std::string output;  // folder
+  bool force = false;  // replace a folder that is not empty
+  int threads = 0;     // 0: one a core
+  bool json = false;
+  bool quiet = false;
+};
+
+// The folder appears whole or not at all.
+Status Unpack(const UnpackArguments& arguments);
+
+}  // namespace nwc

@@ -1,0 +1,21 @@
+// nwc verify: every byte of a container against the rules of spec/format.md section 4.
+#pragma once
+
+#include <string>
+
+#include "format/status.h"
+
+namespace nwc {
+
+struct VerifyArguments {
+  std::string file;
+  bool deep = false;  // also decode every tensor and check its hash
+  int threads = 0;    // 0: one a core
+  bool json = false;
+  bool quiet = false;
+};
+
+// Goes on after a bad tensor and reports all of them; kCorrupt when there was one.
+Status Verify(const VerifyArguments& arguments);
+
+}  // namespace nwc
