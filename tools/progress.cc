@@ -18,7 +18,8 @@ using std::chrono::duration;
 
 constexpr double kBarInterval = 0.1;   // seconds between redraws
 constexpr double kLineInterval = 5;    // seconds between plain lines ...
-constexpr double kLineFraction = 0.1;  // ... unless that much happened
+constexpr double kLineFraction = 0.1;  // ... unless that much happened ...
+constexpr double kLineShortest = 1;    // ... in this many
 constexpr uint64_t kFewestBytes = 1'000'000;
 constexpr size_t kBarCells = 24;
 constexpr size_t kDefaultColumns = 80;
@@ -99,7 +100,8 @@ bool Progress::TimeToShow(Clock::time_point now, double fraction, bool last) con
   if (last) return shown_fraction_ < 1;
   const double waited = duration<double>(now - shown_).count();
   if (terminal_) return waited >= kBarInterval;
-  return waited >= kLineInterval || fraction - shown_fraction_ >= kLineFraction;
+  return waited >= kLineInterval ||
+         (waited >= kLineShortest && fraction - shown_fraction_ >= kLineFraction);
 }
 
 void Progress::Update(const std::string& stage, const std::string& item, uint64_t bytes_done,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what the README claims, with the tools a user has.
 
-    tests/bench/numbers.py BIN_DIR MODEL_DIR [-o REPORT.md]
+    tests/bench/measure.py BIN_DIR MODEL_DIR [-o REPORT.md]
 
 MODEL_DIR is a Hugging Face folder with a float32 model.safetensors (all-MiniLM-L6-v2 in the README).
 Packs, compares, loads and fetches in a temporary folder; prints one Markdown table. Needs numpy.
@@ -109,7 +109,7 @@ class Numbers:
                  "nwc inspect")
 
     def decode(self, folder, bits):
-        packed = self.work / "decode.nwc"
+        packed = self.work / f"decode{bits}.nwc"
         run(self.nwc_pack, folder, "-o", packed, "--bits", bits, "-q")
         bench, _ = run_json(self.nwc, "bench", packed)
         self.add(f"stream decode to bfloat16 at {bits} bits, one core, Gweights/s (median)",
@@ -131,7 +131,7 @@ def machine():
 
 
 def report(rows, model):
-    lines = [f"Machine: {machine()}. Input: {model.name}. Command: `tests/bench/numbers.py build/bin {model.name}`.", "",
+    lines = [f"Machine: {machine()}. Input: {model.name}. Command: `tests/bench/measure.py build/bin {model.name}`.", "",
              "| what | measured | target | with |", "|---|---|---|---|"]
     lines += [f"| {what} | {value} | {target} | `{command}` |" for what, value, target, command in rows]
     return "\n".join(lines) + "\n"
