@@ -54,24 +54,27 @@ Status CheckName(const TensorInfo& t, NameSet* seen) {
   return {};
 }
 
-Status CheckShape(const TensorInfo& t, uint64_t* elements) {
+// What a shape multiplies to, and without its zeros: those must not hide an overflow of the others
+// from readers that multiply in order.
+struct ShapeProducts {
+  uint64_t elements = 1;
+  uint64_t spanned = 1;
+};
+
+Status CheckShape(const TensorInfo& t, ShapeProducts* products) {
   if (t.shape.size() > kMaxDimensions) return Bad(10, t, "has more than 8 dimensions");
-  uint64_t product = 1;
-  // Zero dimensions must not hide an overflow of the others from readers that multiply in order.
-  uint64_t magnitude = 1;
   for (const uint64_t d : t.shape) {
-    const auto next = CheckedMultiply(magnitude, std::max<uint64_t>(d, 1));
+    const auto next = CheckedMultiply(products->spanned, std::max<uint64_t>(d, 1));
     if (!next || *next > kMaxTensorBytes) return Bad(10, t, "is larger than 2^48 bytes");
-    magnitude = *next;
-    product *= d;
+    products->spanned = *next;
+    products->elements *= d;
   }
-  *elements = product;
   return {};
 }
 
-Status CheckDType(const TensorInfo& t, uint64_t elements) {
+Status CheckDType(const TensorInfo& t, const ShapeProducts& products) {
   if (static_cast<int>(t.dtype) >= kDTypeCount) return Bad(11, t, "has an unknown dtype");
-  if (elements > kMaxTensorBytes / DTypeSize(t.dtype)) {
+  if (products.spanned > kMaxTensorBytes / DTypeSize(t.dtype)) {
     return Bad(10, t, "is larger than 2^48 bytes");
   }
   const bool coded = t.supported() && t.profile() != Profile::kRaw;
@@ -216,12 +219,12 @@ Status CheckFileNames(const Index& index) {
 Status ValidateIndex(const Index& index, const Superblock& superblock) {
   NameSet names;
   for (const TensorInfo& t : index.tensors) {
-    uint64_t elements = 0;
+    ShapeProducts products;
     NWC_RETURN_IF_ERROR(CheckName(t, &names));
-    NWC_RETURN_IF_ERROR(CheckShape(t, &elements));
-    NWC_RETURN_IF_ERROR(CheckDType(t, elements));
-    NWC_RETURN_IF_ERROR(CheckTiles(t, elements));
-    NWC_RETURN_IF_ERROR(CheckChunkCount(t, elements));
+    NWC_RETURN_IF_ERROR(CheckShape(t, &products));
+    NWC_RETURN_IF_ERROR(CheckDType(t, products));
+    NWC_RETURN_IF_ERROR(CheckTiles(t, products.elements));
+    NWC_RETURN_IF_ERROR(CheckChunkCount(t, products.elements));
   }
   NWC_RETURN_IF_ERROR(CheckPayload(index, superblock));
   for (const TensorInfo& t : index.tensors) {

@@ -130,6 +130,11 @@ TEST(Container, EachIndexRuleHasItsNumber) {
   EXPECT_EQ(tensor([](TensorInfo* t) { t->shape.assign(9, 1); }), 10);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->shape = {1ull << 40, 1ull << 40}; }), 10);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->shape = {1ull << 40, 1ull << 40, 0}; }), 10);
+  EXPECT_EQ(tensor([](TensorInfo* t) {
+              t->dtype = DType::kF64;
+              t->shape = {1ull << 46, 0};
+            }),
+            10);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->dtype = static_cast<DType>(15); }), 11);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->profile_value = 1; }), 12);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->rows = 4; }), 13);
