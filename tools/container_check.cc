@@ -135,12 +135,7 @@ Status Checker::CheckTensor(const TensorInfo& tensor) {
 // A decoder that needs side information is made when that has arrived.
 Status Checker::PrepareDecoding(const TensorInfo& tensor) {
   if (!tensor.supported()) {
-    Problem problem;
-    problem.tensor = tensor.name;
-    problem.message = loader_.path() + ": tensor " + Quote(tensor.name) + ": profile " +
-                      std::to_string(tensor.profile_value) +
-                      " is newer than this build, expected 0 to 2; update nwc to decode it";
-    Add(std::move(problem));
+    report_.undecoded.push_back(tensor.name);
     return {};
   }
   auto decoded = AlignedBuffer::Allocate(tensor.decoded_bytes());

@@ -14,7 +14,7 @@ namespace nwc {
 
 // One broken rule.
 struct Problem {
-  int rule = 0;                  // of spec/format.md section 4; 0: cannot be checked
+  int rule = 0;                  // of spec/format.md section 4
   std::string tensor;            // its name, or empty
   std::optional<size_t> chunk;   // of the tensor
   std::string file;              // name of a metadata file, or empty
@@ -23,7 +23,8 @@ struct Problem {
 };
 
 struct CheckReport {
-  std::vector<Problem> problems;  // in file order
+  std::vector<Problem> problems;       // in file order
+  std::vector<std::string> undecoded;  // tensors of a profile newer than this build
   uint64_t tensors = 0, chunks = 0, files = 0;
   uint64_t hashed_bytes = 0, padding_bytes = 0, decoded_bytes = 0;
 };

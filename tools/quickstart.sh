@@ -50,14 +50,20 @@ run() {  # shows the command, then runs it
   "$@"
 }
 
-run_json() {  # OUTPUT COMMAND... : runs it, standard output goes to the file
+run_json() {  # OUTPUT COMMAND... : the same; standard output goes to the file
   echo "\$ ${*:2}"
   "${@:2}" >"$1"
 }
 
+# A progress bar is for a terminal; in a log it would only be noise.
+quiet=()
+[[ -t 2 ]] || quiet=(--quiet)
+
 choose_model() {
   if [[ -n $model ]]; then
     [[ -f $model/model.safetensors ]] || fail "$model: no model.safetensors in this folder"
+    [[ $model/ != "$PWD/$WORK/"* ]] ||
+      fail "$model: this script empties $WORK first; copy the checkpoint elsewhere"
   elif "$PYTHON" tools/get_models.py models minilm; then
     model=models/minilm
   else
@@ -71,12 +77,13 @@ choose_model() {
 measure() {  # LABEL : packs, verifies, unpacks, compares and times; figures go to $WORK/LABEL.*.json
   local packed=$WORK/$1.nwc options
   read -ra options <<<"${PACK_OPTIONS[$1]}"
-  run_json "$WORK/$1.pack.json" build/bin/nwc-pack "$model" -o "$packed" "${options[@]}" --json
-  run build/bin/nwc verify --deep "$packed"
+  run_json "$WORK/$1.pack.json" build/bin/nwc-pack "$model" -o "$packed" "${options[@]}" --json \
+    "${quiet[@]}"
+  run build/bin/nwc verify --deep "$packed" "${quiet[@]}"
   run_json "$WORK/$1.inspect.json" build/bin/nwc inspect "$packed" --json
-  run build/bin/nwc unpack "$packed" -o "$WORK/$1"
-  run_json "$WORK/$1.diff.json" build/bin/nwc diff "$model" "$WORK/$1" --json
-  run_json "$WORK/$1.bench.json" build/bin/nwc bench "$packed" --json
+  run build/bin/nwc unpack "$packed" -o "$WORK/$1" "${quiet[@]}"
+  run_json "$WORK/$1.diff.json" build/bin/nwc diff "$model" "$WORK/$1" --json "${quiet[@]}"
+  run_json "$WORK/$1.bench.json" build/bin/nwc bench "$packed" --json "${quiet[@]}"
 }
 
 step "install missing packages"

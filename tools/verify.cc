@@ -37,7 +37,7 @@ std::set<std::string> Damaged(const CheckReport& report) {
 
 Json ProblemJson(const Problem& p) {
   Json json;
-  json["rule"] = p.rule == 0 ? Json(nullptr) : Json("R" + std::to_string(p.rule));
+  json["rule"] = "R" + std::to_string(p.rule);
   json["tensor"] = p.tensor.empty() ? Json(nullptr) : Json(p.tensor);
   json["chunk"] = p.chunk ? Json(*p.chunk) : Json(nullptr);
   json["file"] = p.file.empty() ? Json(nullptr) : Json(p.file);
@@ -60,6 +60,7 @@ std::string FormatJson(const VerifyArguments& arguments, const Outcome& outcome)
   json["padding_bytes"] = report.padding_bytes;
   json["decoded_bytes"] = report.decoded_bytes;
   json["seconds"] = outcome.seconds;
+  json["undecoded"] = report.undecoded;
   json["problems"] = Json::array();
   for (const Problem& p : report.problems) json["problems"].push_back(ProblemJson(p));
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -71,17 +72,22 @@ std::string FormatText(const VerifyArguments& arguments, const Outcome& outcome)
   const size_t shown = std::min(report.problems.size(), kMostProblemLines);
   for (size_t i = 0; i < shown; ++i) {
     const Problem& p = report.problems[i];
-    text += (p.rule == 0 ? "" : "R" + std::to_string(p.rule) + ": ") + Printable(p.message) + "\n";
+    text += "R" + std::to_string(p.rule) + ": " + Printable(p.message) + "\n";
   }
   if (shown < report.problems.size()) {
     text += "... and " + std::to_string(report.problems.size() - shown) + " more; see --json\n";
+  }
+  for (const std::string& name : report.undecoded) {
+    text += "note: tensor " + Quote(name) + " is of a profile newer than this nwc: not decoded\n";
   }
   if (!report.problems.empty()) return text;
   return text + arguments.file + ": good: " + std::to_string(report.tensors) + " tensors, " +
          std::to_string(report.chunks) + " chunks and " + std::to_string(report.files) +
          " files match their hashes, padding is zero" +
-         (arguments.deep ? ", every tensor decodes to its hash" : "") + "; " +
-         FormatBytes(report.hashed_bytes) + " in " + FormatSeconds(outcome.seconds) +
+         (!arguments.deep            ? ""
+          : report.undecoded.empty() ? ", every tensor decodes to its hash"
+                                     : ", every other tensor decodes to its hash") +
+         "; " + FormatBytes(report.hashed_bytes) + " in " + FormatSeconds(outcome.seconds) +
          "; root hash " + outcome.root_hash + "\n";
 }
 
