@@ -123,7 +123,7 @@ Result<std::vector<StoredTensor>> ReadSample(const Loader& loader, uint64_t byte
   return sample;
 }
 
-double MedianSeconds(int runs, const std::function<void()>& body) {
+void TimeRuns(int runs, const std::function<void()>& body, Speed* speed) {
   const double first = SecondsOf(body);
   const int repeats =
       first >= kShortestRun ? 1 : static_cast<int>(std::ceil(kShortestRun / (first + 1e-7)));
@@ -136,7 +136,9 @@ double MedianSeconds(int runs, const std::function<void()>& body) {
   }
   std::sort(seconds.begin(), seconds.end());
   const size_t middle = seconds.size() / 2;
-  return seconds.size() % 2 == 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+  speed->seconds =
+      seconds.size() % 2 == 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+  speed->fastest_seconds = seconds.front();
 }
 
 Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs) {
@@ -147,22 +149,24 @@ Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs) {
     for (const Chunk& c : t.info->chunks) speed.stored_bytes += c.size;
   }
   volatile uint64_t sink = 0;  // keeps the hashing
-  speed.seconds = MedianSeconds(runs, [&] {
+  const auto hash_all = [&] {
     uint64_t hashes = 0;
     for (const StoredTensor& t : sample) {
       for (size_t c = 0; c < t.info->chunks.size(); ++c) hashes ^= Hash64(t.chunk(c));
     }
     sink = hashes;
-  });
+  };
+  TimeRuns(runs, hash_all, &speed);
   return speed;
 }
 
 Result<Speed> MeasureDecode(const std::vector<StoredTensor*>& tensors, int threads, int runs) {
   Speed speed = Count(tensors);
   DecodeRun run(tensors, threads);
-  speed.seconds = MedianSeconds(runs, [&] {
+  const auto run_unless_failed = [&] {
     if (run.status().ok()) run();
-  });
+  };
+  TimeRuns(runs, run_unless_failed, &speed);
   if (!run.status().ok()) return run.status();
   return speed;
 }

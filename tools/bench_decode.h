@@ -31,16 +31,17 @@ struct Speed {
   uint64_t tensors = 0, weights = 0;
   uint64_t stored_bytes = 0, decoded_bytes = 0;  // of one run
   double seconds = 0;                            // of one run, the median
+  double fastest_seconds = 0;                    // far below: the machine has other work
 };
 
-// Middle of the seconds of `runs` calls of `body` after one that does not count; a call that is too
-// short for the clock is repeated inside a run.
-double MedianSeconds(int runs, const std::function<void()>& body);
+// Times `runs` calls of `body` after one that does not count; a call that is too short for the
+// clock is repeated inside a run. Fills in the seconds.
+void TimeRuns(int runs, const std::function<void()>& body, Speed* speed);
 
 // XXH3-64 of every chunk, one thread.
 Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs);
 
-// Whole tensors of the sample that `wanted` accepts, without hashes. With one thread, tensor after
+// Whole tensors, without hashes. With one thread, tensor after
 // tensor; with more, chunks of all tensors at once. An error is one of the data.
 Result<Speed> MeasureDecode(const std::vector<StoredTensor*>& tensors, int threads, int runs);
 
