@@ -191,7 +191,7 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
-    return Status(ErrorCode::kNotFound,
+    return Status(ErrorCode::kIo,
                   path + ": no such file or folder, expected a checkpoint; download it first");
   }
   if (error) return Status(ErrorCode::kIo, path + ": cannot inspect: " + error.message());

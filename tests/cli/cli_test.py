@@ -408,6 +408,7 @@ class CommandLine(CliCase):
         for command in (("inspect", none), ("verify", none), ("bench", none), ("diff", none, none),
                         ("unpack", none, "-o", out), ("fetch", none, "--layers", "0", "-o", out)):
             self.assertIn(str(none), self.nwc(*command, expect=3).stderr)
+        self.pack(none, out, expect=3)
 
     def test_wrong_usage(self):
         packed, out = self.packed(), self.path("out")
