@@ -3,7 +3,7 @@
 
     tests/bench/measure.py BIN_DIR MODEL_DIR [-o REPORT.md]
 
-MODEL_DIR is a Hugging Face folder with a float32 model.safetensors (all-MiniLM-L6-v2 in the README).
+MODEL_DIR is a Hugging Face folder with a float32 model.safetensors (models/minilm for the README).
 Packs, compares, loads and fetches in a temporary folder; prints one Markdown table. Needs numpy.
 """
 import argparse
@@ -131,7 +131,8 @@ def machine():
 
 
 def report(rows, model):
-    lines = [f"Machine: {machine()}. Input: {model.name}. Command: `tests/bench/measure.py build/bin {model.name}`.", "",
+    lines = [f"Machine: {machine()}. Input: {model.name}. Command:
+`tests/bench/measure.py build/bin {model}`.", "",
              "| what | measured | target | with |", "|---|---|---|---|"]
     lines += [f"| {what} | {value} | {target} | `{command}` |" for what, value, target, command in rows]
     return "\n".join(lines) + "\n"
