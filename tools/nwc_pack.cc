@@ -1,13 +1,7 @@
 // nwc-pack: packs a safetensors checkpoint into a container. See nwc-pack --help.
-#include <signal.h>
-
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <filesystem>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -16,7 +10,9 @@
 #include "tools/checkpoint.h"
 #include "tools/pack_arguments.h"
 #include "tools/pack_report.h"
+#include "tools/program.h"
 #include "tools/progress.h"
+#include "tools/report_text.h"
 #include "tools/stop_signals.h"
 
 namespace nwc {
@@ -55,14 +51,6 @@ Status CheckOutput(const PackArguments& arguments) {
                   output + ": is a file of the input, expected another path; choose a new -o");
   }
   return CheckOutputPath(output, arguments.force);
-}
-
-Status PrintOut(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
-    return {};
-  }
-  return Status(ErrorCode::kIo, std::string("standard output: cannot write: ") +
-                                    std::strerror(errno) + "; check where it goes");
 }
 
 Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
@@ -110,63 +98,15 @@ Status Run(const PackArguments& arguments) {
   return Report(arguments, outcome);
 }
 
-// What to do next, where the message does not say so.
-const char* NextStep(const Status& status) {
-  if (status.message().find(';') != std::string::npos) return "";
-  switch (status.code()) {
-    case ErrorCode::kCorrupt:
-      return "; the checkpoint is damaged or incomplete: download it again";
-    case ErrorCode::kUnsupported:
-      return "; this version cannot pack it: leave it out or use a newer nwc-pack";
-    case ErrorCode::kUsage:
-    case ErrorCode::kNotFound:
-      return "; see nwc-pack --help";
-    case ErrorCode::kIo:
-      return "; check permissions and the disk, then run it again";
-    case ErrorCode::kOutOfMemory:
-      return "; use a machine with more memory or fewer --threads";
-    default:
-      return "; please report this with the command line";
-  }
-}
-
-int Fail(const Status& status) {
-  std::fprintf(stderr, "nwc-pack: %s%s\n", status.message().c_str(), NextStep(status));
-  return ExitCode(status.code());
-}
-
-int Stopped(const PackArguments& arguments) {
-  const int signal = StopSignal();
-  const char* name = signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "SIGHUP";
-  std::fprintf(stderr, "nwc-pack: %s: stopped by %s, nothing was written; run it again to pack\n",
-               arguments.output.c_str(), name);
-  return 128 + signal;
-}
-
-int Main(const std::vector<std::string>& command_line) {
+Status Main(const std::vector<std::string>& command_line) {
   const auto command = ParsePackArguments(command_line);
-  if (!command.ok()) return Fail(command.status().WithContext("command line"));
-  if (!command->arguments) {
-    const Status printed = PrintOut(command->text);
-    return printed.ok() ? 0 : Fail(printed);
-  }
+  if (!command.ok()) return command.status().WithContext("command line");
+  if (!command->arguments) return PrintOut(command->text);
   InstallStopSignals();
-  const Status status = Run(*command->arguments);
-  if (status.code() == ErrorCode::kCancelled && StopSignal() != 0) {
-    return Stopped(*command->arguments);
-  }
-  return status.ok() ? 0 : Fail(status);
+  return Run(*command->arguments);
 }
 
 }  // namespace
 }  // namespace nwc
 
-int main(int argc, char** argv) {
-  try {
-    return nwc::Main(std::vector<std::string>(argv + (argc > 0), argv + argc));
-  } catch (const std::bad_alloc&) {
-    return nwc::Fail(nwc::Status(nwc::ErrorCode::kOutOfMemory, "not enough memory"));
-  } catch (const std::exception& e) {
-    return nwc::Fail(nwc::Status(nwc::ErrorCode::kInternal, e.what()));
-  }
-}
+int main(int argc, char** argv) { return nwc::RunProgram("nwc-pack", argc, argv, nwc::Main); }

@@ -11,6 +11,7 @@
 #include "format/default_codec.h"
 #include "tools/atomic_file.h"
 #include "tools/checkpoint.h"
+#include "tools/program.h"
 #include "tools/progress.h"
 
 namespace nwc {
@@ -94,8 +95,7 @@ int Main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : ExitCode(ErrorCode::kUsage);
   }
   const Status status = Train(arguments);
-  if (!status.ok()) std::fprintf(stderr, "nwc-train: %s\n", status.ToString().c_str());
-  return ExitCode(status.code());
+  return status.ok() ? 0 : Fail("nwc-train", status);
 }
 
 }  // namespace

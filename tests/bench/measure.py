@@ -131,8 +131,8 @@ def machine():
 
 
 def report(rows, model):
-    lines = [f"Machine: {machine()}. Input: {model.name}. Command:
-`tests/bench/measure.py build/bin {model}`.", "",
+    lines = [f"Machine: {machine()}. Input: {model.name}. Command:",
+             f"`tests/bench/measure.py build/bin {model}`.", "",
              "| what | measured | target | with |", "|---|---|---|---|"]
     lines += [f"| {what} | {value} | {target} | `{command}` |" for what, value, target, command in rows]
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "encoder/encoder.h"
+#include "tests/support/keeping_sink.h"
 
 namespace nwc {
 
@@ -53,21 +54,6 @@ class MemoryCheckpoint : public TensorSource {
   std::vector<SourceTensor> tensors_;
   std::vector<std::vector<uint8_t>> data_;
   std::vector<ShardInfo> shards_ = {{"model.safetensors", "{\"format\":\"pt\"}"}};
-};
-
-class KeepingSink : public ByteSink {
- public:
-  Status Append(ByteSpan part) override {
-    bytes.insert(bytes.end(), part.begin(), part.end());
-    return {};
-  }
-  Status Commit(ByteSpan first) override {
-    std::copy(first.begin(), first.end(), bytes.begin());
-    committed = true;
-    return {};
-  }
-  std::vector<uint8_t> bytes;
-  bool committed = false;
 };
 
 }  // namespace nwc

@@ -3,22 +3,10 @@
 #include <functional>
 
 #include "format/format.h"
+#include "tests/support/keeping_sink.h"
 
 namespace nwc {
 namespace {
-
-class MemorySink : public ByteSink {
- public:
-  Status Append(ByteSpan part) override {
-    bytes.insert(bytes.end(), part.begin(), part.end());
-    return {};
-  }
-  Status Commit(ByteSpan first) override {
-    std::copy(first.begin(), first.end(), bytes.begin());
-    return {};
-  }
-  std::vector<uint8_t> bytes;
-};
 
 TensorInfo RawTensor(const std::string& name, uint64_t rows, uint64_t columns, uint32_t tile_rows) {
   TensorInfo t;
@@ -33,7 +21,7 @@ TensorInfo RawTensor(const std::string& name, uint64_t rows, uint64_t columns, u
 }
 
 std::vector<uint8_t> SmallContainer() {
-  MemorySink sink;
+  KeepingSink sink;
   ContainerWriter writer(&sink);
   const std::string config = "{\"model_type\": \"test\"}";
   EXPECT_TRUE(writer

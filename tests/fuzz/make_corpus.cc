@@ -5,24 +5,12 @@
 #include <random>
 
 #include "tests/fuzz/chunk_input.h"
+#include "tests/support/keeping_sink.h"
 
 namespace nwc {
 namespace {
 
 namespace fs = std::filesystem;
-
-class MemorySink : public ByteSink {
- public:
-  Status Append(ByteSpan part) override {
-    bytes.insert(bytes.end(), part.begin(), part.end());
-    return {};
-  }
-  Status Commit(ByteSpan first) override {
-    std::copy(first.begin(), first.end(), bytes.begin());
-    return {};
-  }
-  std::vector<uint8_t> bytes;
-};
 
 void Write(const fs::path& path, const std::vector<uint8_t>& bytes) {
   fs::create_directories(path.parent_path());
@@ -57,7 +45,7 @@ std::vector<uint8_t> Prefixed(std::vector<uint8_t> prefix, const std::vector<uin
 }
 
 std::vector<uint8_t> Container() {
-  MemorySink sink;
+  KeepingSink sink;
   ContainerWriter writer(&sink);
   const std::vector<uint8_t> config = {'{', '}'};
   bool ok = writer.AddFile("config.json", config).ok();

@@ -6,21 +6,9 @@
 
 #include "format/format.h"
 #include "loader/loader.h"
+#include "tests/support/keeping_sink.h"
 
 namespace nwc {
-
-class KeepingSink : public ByteSink {
- public:
-  Status Append(ByteSpan part) override {
-    bytes.insert(bytes.end(), part.begin(), part.end());
-    return {};
-  }
-  Status Commit(ByteSpan first) override {
-    std::copy(first.begin(), first.end(), bytes.begin());
-    return {};
-  }
-  std::vector<uint8_t> bytes;
-};
 
 struct MatrixShape {
   uint64_t rows, columns;
