@@ -1,23 +1,15 @@
 #include "tools/pack_report.h"
 
-#include <algorithm>
-#include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "tools/display.h"
+#include "tools/report_text.h"
 
 namespace nwc {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string Number(const char* format, double value) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), format, value);
-  return text.data();
-}
 
 double BitsPerWeight(const PackedTensor& t) {
   return 8 * static_cast<double>(t.packed_bytes) / static_cast<double>(t.weights);
@@ -25,33 +17,7 @@ double BitsPerWeight(const PackedTensor& t) {
 
 std::string Ratio(uint64_t from, uint64_t to) {
   if (from == 0) return "-";
-  return Number("%.1f %%", 100 * static_cast<double>(to) / static_cast<double>(from));
-}
-
-// Names come from files: without what could steer a terminal.
-std::string Plain(const std::string& name) {
-  const std::string quoted = Quote(name);
-  return quoted.substr(1, quoted.size() - 2);
-}
-
-using Row = std::vector<std::string>;
-
-// Columns padded to their widest cell; the last as it is.
-std::string AlignColumns(const std::vector<Row>& rows) {
-  std::vector<size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      text += row[i];
-      text += std::string(widths[i] - row[i].size() + 2, ' ');
-    }
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += "\n";
-  }
-  return text;
+  return FormatNumber("%.1f %%", 100 * static_cast<double>(to) / static_cast<double>(from));
 }
 
 Json TensorJson(const PackedTensor& t) {
@@ -76,16 +42,18 @@ std::string FormatPlanTable(const PackReport& report) {
   std::vector<Row> rows = {
       {"tensor", "shape", "dtype", "profile", "bits", "before", "after", "note"}};
   for (const PackedTensor& t : report.tensors) {
-    rows.push_back({Plain(t.name), FormatShape(t.shape), DTypeName(t.dtype), ProfileName(t.profile),
-                    t.weights == 0 ? "-" : Number("%.2f", BitsPerWeight(t)),
+    rows.push_back({PlainName(t.name), FormatShape(t.shape), DTypeName(t.dtype),
+                    ProfileName(t.profile),
+                    t.weights == 0 ? "-" : FormatNumber("%.2f", BitsPerWeight(t)),
                     FormatBytes(t.source_bytes), FormatBytes(t.packed_bytes), t.note});
   }
-  return AlignColumns(rows) + "total: " + std::to_string(report.tensors.size()) + " tensors, " +
-         FormatBytes(report.source_bytes) + " -> about " + FormatBytes(report.file_bytes) + " (" +
-         Ratio(report.source_bytes, report.file_bytes) + ")" +
-         (report.linear_weights == 0
-              ? ""
-              : Number(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight)) +
+  return AlignColumns(rows, "llllrrr") + "total: " + std::to_string(report.tensors.size()) +
+         " tensors, " + FormatBytes(report.source_bytes) + " -> about " +
+         FormatBytes(report.file_bytes) + " (" + Ratio(report.source_bytes, report.file_bytes) +
+         ")" +
+         (report.linear_weights == 0 ? ""
+                                     : FormatNumber(", %.3f bits a weight of linear tensors",
+                                                    report.linear_bits_per_weight)) +
          "; nothing was written\n";
 }
 
@@ -107,7 +75,7 @@ std::string FormatReportJson(const PackOutcome& outcome) {
 std::string FormatNotes(const PackReport& report) {
   std::string text;
   for (const PackedTensor& t : report.tensors) {
-    if (!t.note.empty()) text += "note: " + Plain(t.name) + ": " + t.note + "\n";
+    if (!t.note.empty()) text += "note: " + PlainName(t.name) + ": " + t.note + "\n";
   }
   return text;
 }
@@ -118,12 +86,12 @@ std::string FormatSummary(const PackOutcome& outcome) {
                      FormatBytes(report.source_bytes) + " -> " + FormatBytes(report.file_bytes) +
                      " (" + Ratio(report.source_bytes, report.file_bytes) + ")";
   if (report.linear_weights != 0) {
-    text += Number(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight);
+    text += FormatNumber(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight);
   }
   text += ", " + FormatSeconds(outcome.seconds);
   if (outcome.seconds > 0) {
     const double speed = static_cast<double>(report.source_bytes) / outcome.seconds / 1e9;
-    text += Number(speed < 0.01 ? ", %.4f GB/s" : ", %.2f GB/s", speed);
+    text += FormatNumber(speed < 0.01 ? ", %.4f GB/s" : ", %.2f GB/s", speed);
   }
   return text + "\n";
 }
