@@ -5,6 +5,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "format/exact_chunk.h"
+#include "format/stream_chunk.h"
 #include "format/trellis.h"
 
 namespace nwc {
@@ -161,14 +163,26 @@ Status CheckPayload(const Index& index, const Superblock& superblock) {
   return {};
 }
 
+// Lower bounds keep what a reader allocates for a tensor in proportion to the file.
+bool IsPossibleChunkSize(const TensorInfo& t, uint64_t elements, uint64_t size) {
+  const uint64_t decoded = elements * DTypeSize(t.dtype);
+  const uint64_t most = 2 * decoded + 65536;
+  switch (t.profile()) {
+    case Profile::kRaw:
+      return size == decoded;
+    case Profile::kExact:
+      return size >= kExactHeaderBytes + elements * (DTypeSize(t.dtype) - 1) && size <= most;
+    case Profile::kStream:
+      return size >= kStreamHeaderBytes && size <= most;
+  }
+  return false;
+}
+
 Status CheckChunkSizes(const TensorInfo& t) {
   if (!t.supported()) return {};
   for (size_t i = 0; i < t.chunks.size(); ++i) {
-    const uint64_t decoded = t.Tile(i).weights() * DTypeSize(t.dtype);
     const uint64_t size = t.chunks[i].size;
-    const bool possible =
-        t.profile() == Profile::kRaw ? size == decoded : size != 0 && size <= 2 * decoded + 65536;
-    if (!possible) {
+    if (!IsPossibleChunkSize(t, t.Tile(i).weights(), size)) {
       return Bad(16, t,
                  "chunk " + std::to_string(i) + " cannot have " + std::to_string(size) + " bytes");
     }

@@ -248,9 +248,14 @@ def check_payload(index, superblock):  # R15, R16
             continue
         for number, chunk in enumerate(t.chunks):
             r, c = tile(t, number)
-            size = (r.stop - r.start) * (c.stop - c.start) * t.element_bytes
-            require(chunk.size == size if t.profile == RAW else 0 < chunk.size <= 2 * size + 65536,
-                    16, f"{shown(t)}: chunk {number} of {chunk.size} bytes")
+            elements = (r.stop - r.start) * (c.stop - c.start)
+            size = elements * t.element_bytes
+            if t.profile == RAW:
+                possible = chunk.size == size
+            else:
+                least = 140 if t.profile == STREAM else 164 + elements * (t.element_bytes - 1)
+                possible = least <= chunk.size <= 2 * size + 65536
+            require(possible, 16, f"{shown(t)}: chunk {number} of {chunk.size} bytes")
 
 
 def check_streams(index):  # R17
