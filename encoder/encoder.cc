@@ -15,7 +15,7 @@
 namespace nwc {
 namespace {
 
-constexpr double kMinBits = 0.5, kMaxBits = 7;
+constexpr double kMinBits = 1, kMaxBits = 7;
 
 // Coded bytes a source byte that a dry run expects of `exact`.
 double ExactRatio(DType dtype) {
@@ -40,7 +40,7 @@ std::string OptionsJson(const PackOptions& o) {
 Status CheckBits(const std::vector<TensorPlan>& plans) {
   for (const TensorPlan& p : plans) {
     if (p.profile == Profile::kStream && (p.bits < kMinBits || p.bits > kMaxBits)) {
-      return Status(ErrorCode::kUsage, "stream reaches 0.5 to 7 bits a weight, not " +
+      return Status(ErrorCode::kUsage, "stream reaches 1 to 7 bits a weight, not " +
                                            std::to_string(p.bits) + ": use profile exact for more");
     }
   }
