@@ -4,8 +4,8 @@
 
 namespace nwc {
 
-Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan side,
-                                          std::shared_ptr<const StreamTables> tables, Simd simd) {
+Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan side, ChunkCodec codec,
+                                          Simd simd) {
   ChunkDecoder decoder;
   decoder.tensor_ = &tensor;
   decoder.simd_ = simd;
@@ -13,15 +13,29 @@ Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan sid
     return Status(ErrorCode::kUnsupported, "profile " + std::to_string(tensor.profile_value) +
                                                " is newer than this build: update nwc");
   }
-  if (tensor.profile() != Profile::kStream) return decoder;
-  if (tables == nullptr) return Status(ErrorCode::kInternal, "a stream tensor needs its codec");
-  if (const uint64_t found = Hash64(side); found != tensor.stream->side.hash) {
-    return Status::Corrupt(21, "side information hash is " + ToHex(found) + ", expected " +
-                                   ToHex(tensor.stream->side.hash));
+  const bool stream = tensor.profile() == Profile::kStream;
+  if (!stream && tensor.profile() != Profile::kNwc) return decoder;
+  if (stream ? codec.stream == nullptr : codec.neural == nullptr) {
+    return Status(ErrorCode::kInternal, "a tensor needs its codec");
   }
-  NWC_ASSIGN_OR_RETURN(SideInfo parsed,
-                       ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale));
-  decoder.stream_ = std::make_shared<StreamDecoder>(tensor, std::move(parsed), std::move(tables));
+  const uint64_t expected = tensor.side()->hash;
+  if (const uint64_t found = Hash64(side); found != expected) {
+    return Status::Corrupt(
+        21, "side information hash is " + ToHex(found) + ", expected " + ToHex(expected));
+  }
+  if (stream) {
+    NWC_ASSIGN_OR_RETURN(SideInfo parsed,
+                         ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale));
+    decoder.stream_ =
+        std::make_shared<StreamDecoder>(tensor, std::move(parsed), std::move(codec.stream));
+    return decoder;
+  }
+  NWC_ASSIGN_OR_RETURN(
+      NeuralSideInfo parsed,
+      ParseNeuralSideInfo(side, tensor.columns, codec.neural->synthesis.settings().qualities,
+                          tensor.neural->scale));
+  decoder.neural_ =
+      std::make_shared<NeuralDecoder>(tensor, std::move(parsed), std::move(codec.neural));
   return decoder;
 }
 
@@ -38,6 +52,8 @@ Status ChunkDecoder::DecodeTo(size_t chunk_number, ByteSpan chunk, uint8_t* out,
       return DecodeExactChunk(chunk, tensor_->dtype, {out, bytes}, simd_);
     case Profile::kStream:
       return stream_->Decode(chunk, tile, out, row_stride, simd_);
+    case Profile::kNwc:
+      return neural_->Decode(chunk, tile, out, row_stride, simd_);
   }
   return Status(ErrorCode::kInternal, "unknown profile");
 }

@@ -81,7 +81,7 @@ Status Decode(const ExactChunkView& view, MutableByteSpan out) {
   constexpr size_t kSize = kWide ? 4 : 2;
   const size_t n = view.low8.size();
   const size_t whole = n / kLanes * kLanes;
-  avx2::PaddedWords words(view.words);
+  PaddedWords words(view.words);
   __m256i x[4], active[4], symbol[4];
   for (int v = 0; v < 4; ++v) x[v] = avx2::LoadStates(view.states, v);
   ActiveLanes(kLanes, active);

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <string>
 
+#include "format/chunk_parts.h"
 #include "format/exact_chunk.h"
 #include "format/normalize.h"
 
@@ -116,9 +117,7 @@ Result<ExactChunkView> ParseExactChunk(ByteSpan chunk, DType dtype, size_t eleme
   view.words = chunk.subspan(at, word_bytes);
   view.low16 = chunk.subspan(at += word_bytes, low16_bytes);
   view.low8 = chunk.subspan(at + low16_bytes, elements);
-  for (const uint32_t x : view.states) {
-    if (x < kRansLow) return Status::Corrupt(26, "a first rANS state is below 2^16");
-  }
+  NWC_RETURN_IF_ERROR(CheckFirstStates(view.states));
   return view;
 }
 

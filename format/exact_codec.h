@@ -7,8 +7,8 @@
 
 #include "format/bytes.h"
 #include "format/dtype.h"
+#include "format/simd.h"
 #include "format/status.h"
-#include "format/stream_codec.h"
 
 namespace nwc {
 

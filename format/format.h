@@ -5,4 +5,5 @@
 #include "format/default_codec.h"  // IWYU pragma: export
 #include "format/index.h"          // IWYU pragma: export
 #include "format/layout.h"         // IWYU pragma: export
+#include "format/neural_codec.h"   // IWYU pragma: export
 #include "format/writer.h"         // IWYU pragma: export

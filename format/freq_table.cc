@@ -47,6 +47,20 @@ AliasLayout BuildLayout(std::span<const uint16_t> frequencies, int bucket_bits) 
   return layout;
 }
 
+// Bucket b with the given 8-bit fields. The rank is low - thr (+ first); a look-up adds low - cap,
+// so both words carry + cap. A slot of the alias has low ≥ thr, hence first + cap - thr ≤ f ≤ 4095
+// and 12 bits hold it.
+AliasBucket PackBucket(const AliasLayout& layout, std::span<const uint16_t> frequencies,
+                       int bucket_bits, uint32_t b, uint8_t primary_field, uint8_t alias_field) {
+  const auto frequency = [&](uint32_t symbol) -> uint32_t {
+    return symbol < frequencies.size() ? frequencies[symbol] : 0;
+  };
+  const uint32_t bias = (kProbabilityScale >> bucket_bits) - layout.threshold[b];
+  const uint32_t alias_bias = (bias + layout.first[b]) & 0xFFF;
+  return {bias << 20 | uint32_t{primary_field} << 12 | frequency(b),
+          alias_bias << 20 | uint32_t{alias_field} << 12 | frequency(layout.alias[b])};
+}
+
 }  // namespace
 
 std::vector<uint16_t> StreamSymbolFrequencies(const CodecTables& tables, int t, int q,
@@ -89,18 +103,21 @@ Status CodecTables::Validate() const {
 void BuildAliasTable(std::span<const uint16_t> frequencies, int bucket_bits, int symbol_offset,
                      std::span<AliasBucket> out) {
   const AliasLayout layout = BuildLayout(frequencies, bucket_bits);
-  const uint32_t capacity = kProbabilityScale >> bucket_bits;
-  const auto word = [&](uint32_t bias, uint32_t symbol) {
-    const uint32_t f = symbol < frequencies.size() ? frequencies[symbol] : 0;
-    const auto stored = static_cast<uint8_t>(static_cast<int>(symbol) - symbol_offset);
-    return bias << 20 | static_cast<uint32_t>(stored) << 12 | f;
+  const auto stored = [symbol_offset](uint32_t symbol) {
+    return static_cast<uint8_t>(static_cast<int>(symbol) - symbol_offset);
   };
   for (uint32_t b = 0; b < out.size(); ++b) {
-    // The rank is low - thr (+ first); a look-up adds low - cap, so both words carry + cap. A slot
-    // of the alias has low ≥ thr, hence first + cap - thr ≤ f ≤ 4095 and 12 bits hold it.
-    const uint32_t bias = capacity - layout.threshold[b];
-    out[b].primary = word(bias, b);
-    out[b].alias = word((bias + layout.first[b]) & 0xFFF, layout.alias[b]);
+    out[b] = PackBucket(layout, frequencies, bucket_bits, b, stored(b), stored(layout.alias[b]));
+  }
+}
+
+void BuildWideAliasTable(std::span<const uint16_t> frequencies, int bucket_bits,
+                         std::span<AliasBucket> out) {
+  const AliasLayout layout = BuildLayout(frequencies, bucket_bits);
+  for (uint32_t b = 0; b < out.size(); ++b) {
+    const uint32_t alias = layout.alias[b];
+    out[b] = PackBucket(layout, frequencies, bucket_bits, b, static_cast<uint8_t>(alias >> 8),
+                        static_cast<uint8_t>(alias & 0xFF));
   }
 }
 

@@ -53,6 +53,11 @@ struct AliasBucket {
 void BuildAliasTable(std::span<const uint16_t> frequencies, int bucket_bits, int symbol_offset,
                      std::span<AliasBucket> out);
 
+// The same for up to 1024 symbols, bucket_bits ≤ 10: a bucket's own symbol is its number, and the
+// 8-bit fields of `primary` and `alias` hold the high and the low bits of the alias.
+void BuildWideAliasTable(std::span<const uint16_t> frequencies, int bucket_bits,
+                         std::span<AliasBucket> out);
+
 // Frequencies of the symbols of table (t, q) for 2^bucket_bits buckets: k = symbol - (2^(bits-1) -
 // 1).
 std::vector<uint16_t> StreamSymbolFrequencies(const CodecTables& tables, int t, int q,

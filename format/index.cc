@@ -47,7 +47,8 @@ Status CheckExpansion(const fb::Index& root, size_t index_bytes) {
   SizeBudget budget(index_bytes);
   bool fits = budget.Take(root.producer()) && budget.Take(root.options()) &&
               budget.Take(root.tensors(), 4) && budget.Take(root.files(), 4) &&
-              budget.Take(root.codecs(), 4) && budget.Take(root.shards(), 4);
+              budget.Take(root.codecs(), 4) && budget.Take(root.shards(), 4) &&
+              budget.Take(root.neural_codecs(), 4);
   for (uint32_t i = 0; fits && root.tensors() != nullptr && i < root.tensors()->size(); ++i) {
     const fb::Tensor& t = *root.tensors()->Get(i);
     fits = budget.Take(t.name()) && budget.Take(t.shape(), sizeof(uint64_t)) &&
@@ -59,6 +60,10 @@ Status CheckExpansion(const fb::Index& root, size_t index_bytes) {
   for (uint32_t i = 0; fits && root.codecs() != nullptr && i < root.codecs()->size(); ++i) {
     const fb::Codec& c = *root.codecs()->Get(i);
     fits = budget.Take(c.name()) && budget.Take(c.alphabet(), 1) && budget.Take(c.frequencies(), 2);
+  }
+  for (uint32_t i = 0; fits && root.neural_codecs() != nullptr && i < root.neural_codecs()->size();
+       ++i) {
+    fits = budget.Take(root.neural_codecs()->Get(i)->name());
   }
   for (uint32_t i = 0; fits && root.shards() != nullptr && i < root.shards()->size(); ++i) {
     const fb::Shard& s = *root.shards()->Get(i);
@@ -77,6 +82,24 @@ Result<StreamInfo> FromFb(const fb::Stream& s) {
   info.offset1 = s.offset1();
   info.offset2 = s.offset2();
   info.side = FromFb(*s.side());
+  return info;
+}
+
+Result<NeuralInfo> FromFb(const fb::Neural& n) {
+  if (n.side() == nullptr) return MissingField("a side extent");
+  return NeuralInfo{n.codec(), n.scale(), FromFb(*n.side())};
+}
+
+Result<NeuralCodecInfo> FromFb(const fb::NeuralCodec& c) {
+  if (c.extent() == nullptr) return MissingField("a neural codec's extent");
+  NeuralCodecInfo info;
+  info.name = FromFb(c.name());
+  info.chunk = c.chunk();
+  info.latents = c.latents();
+  info.width = c.width();
+  info.blocks = c.blocks();
+  info.qualities = c.qualities();
+  info.extent = FromFb(*c.extent());
   return info;
 }
 
@@ -109,6 +132,9 @@ Result<TensorInfo> FromFb(const fb::Tensor& t) {
   }
   if (t.stream() != nullptr) {
     NWC_ASSIGN_OR_RETURN(info.stream, FromFb(*t.stream()));
+  }
+  if (t.neural() != nullptr) {
+    NWC_ASSIGN_OR_RETURN(info.neural, FromFb(*t.neural()));
   }
   return info;
 }
@@ -159,6 +185,13 @@ Result<Index> Convert(const fb::Index& root) {
     const fb::Shard& s = *root.shards()->Get(i);
     index.shards.push_back({FromFb(s.name()), FromFb(s.metadata())});
   }
+  if (root.neural_codecs() != nullptr && root.neural_codecs()->size() > kMaxCodecs) {
+    return Status::Corrupt(32, "more than 256 neural codecs");
+  }
+  for (uint32_t i = 0; root.neural_codecs() != nullptr && i < root.neural_codecs()->size(); ++i) {
+    NWC_ASSIGN_OR_RETURN(auto codec, FromFb(*root.neural_codecs()->Get(i)));
+    index.neural_codecs.push_back(std::move(codec));
+  }
   index.producer = FromFb(root.producer());
   index.options = FromFb(root.options());
   return index;
@@ -179,10 +212,15 @@ flatbuffers::Offset<fb::Tensor> ToFb(const TensorInfo& t, flatbuffers::FlatBuffe
     stream = fb::CreateStream(*b, t.stream->codec, t.stream->trellis, t.stream->scale,
                               t.stream->offset1, t.stream->offset2, &side);
   }
+  flatbuffers::Offset<fb::Neural> neural;
+  if (t.neural) {
+    const fb::Extent side = ToFb(t.neural->side);
+    neural = fb::CreateNeural(*b, t.neural->codec, t.neural->scale, &side);
+  }
   const fb::Hash128 hash(t.decoded_hash.low, t.decoded_hash.high);
   return fb::CreateTensor(*b, name, static_cast<uint8_t>(t.dtype), t.profile_value, t.linear, shape,
                           t.rows, t.columns, t.tile_rows, t.tile_columns, chunks, &hash, t.shard,
-                          stream);
+                          stream, neural);
 }
 
 flatbuffers::Offset<fb::Codec> ToFb(const CodecInfo& codec, flatbuffers::FlatBufferBuilder* b) {
@@ -208,6 +246,8 @@ const char* ProfileName(Profile profile) {
       return "exact";
     case Profile::kStream:
       return "stream";
+    case Profile::kNwc:
+      return "nwc";
   }
   return "unknown";
 }
@@ -225,10 +265,24 @@ TileRange TensorInfo::Tile(size_t chunk) const {
   return tile;
 }
 
+const Extent* TensorInfo::side() const {
+  if (stream) return &stream->side;
+  return neural ? &neural->side : nullptr;
+}
+
 uint64_t TensorInfo::payload_bytes() const {
-  uint64_t bytes = stream ? stream->side.size : 0;
+  uint64_t bytes = side() != nullptr ? side()->size : 0;
   for (const Chunk& c : chunks) bytes += c.size;
   return bytes;
+}
+
+Result<NeuralCodec> ReadNeuralCodec(const NeuralCodecInfo& info, ByteSpan bytes) {
+  if (const uint64_t found = Hash64(bytes); found != info.extent.hash) {
+    return Status::Corrupt(34, "hash is " + ToHex(found) + ", expected " + ToHex(info.extent.hash));
+  }
+  NWC_ASSIGN_OR_RETURN(NeuralCodec codec, ParseNeuralCodec(info, bytes));
+  codec.name = info.name;
+  return codec;
 }
 
 std::vector<uint8_t> SerializeIndex(const Index& index) {
@@ -247,14 +301,23 @@ std::vector<uint8_t> SerializeIndex(const Index& index) {
     const auto name = b.CreateString(s.name);
     shards.push_back(fb::CreateShard(b, name, b.CreateString(s.metadata)));
   }
+  std::vector<flatbuffers::Offset<fb::NeuralCodec>> neural_codecs;
+  for (const NeuralCodecInfo& c : index.neural_codecs) {
+    const fb::Extent extent = ToFb(c.extent);
+    neural_codecs.push_back(fb::CreateNeuralCodec(b, b.CreateString(c.name), c.chunk, c.latents,
+                                                  c.width, c.blocks, c.qualities, &extent));
+  }
   const auto producer = b.CreateString(index.producer);
   const auto options = b.CreateString(index.options);
   const auto tensor_vector = b.CreateVector(tensors);
   const auto file_vector = b.CreateVector(files);
   const auto codec_vector = b.CreateVector(codecs);
   const auto shard_vector = b.CreateVector(shards);
+  // Absent in a file without neural codecs, which so stays one of version 1.0, byte for byte.
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::NeuralCodec>>> neural_vector;
+  if (!neural_codecs.empty()) neural_vector = b.CreateVector(neural_codecs);
   fb::FinishIndexBuffer(b, fb::CreateIndex(b, tensor_vector, file_vector, codec_vector,
-                                           shard_vector, producer, options));
+                                           shard_vector, producer, options, neural_vector));
   return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
 }
 

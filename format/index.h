@@ -13,13 +13,15 @@
 #include "format/dtype.h"
 #include "format/freq_table.h"
 #include "format/layout.h"
+#include "format/neural_codec.h"
 #include "format/status.h"
 
 namespace nwc {
 
-enum class Profile : uint8_t { kRaw = 0, kExact = 1, kStream = 2 };
-inline constexpr int kProfileCount = 3;
-const char* ProfileName(Profile profile);  // "raw", "exact", "stream"; "unknown" for others
+enum class Profile : uint8_t { kRaw = 0, kExact = 1, kStream = 2, kNwc = 3 };
+inline constexpr int kProfileCount = 4;
+// "raw", "exact", "stream", "nwc"; "unknown" for others.
+const char* ProfileName(Profile profile);
 
 struct Extent {
   uint64_t offset = 0;  // bytes from the start of the file
@@ -40,6 +42,13 @@ struct StreamInfo {
   float scale = 1;
   int8_t offset1 = 0;  // 64ths of a step
   int8_t offset2 = 0;
+  Extent side;
+};
+
+// How an `nwc` tensor is reconstructed (spec/codec.md sections 11 and 12).
+struct NeuralInfo {
+  uint16_t codec = 0;  // position in Index::neural_codecs
+  float scale = 1;
   Extent side;
 };
 
@@ -64,6 +73,7 @@ struct TensorInfo {
   Hash128 decoded_hash;
   uint16_t shard = 0;
   std::optional<StreamInfo> stream;
+  std::optional<NeuralInfo> neural;
 
   [[nodiscard]] bool supported() const { return profile_value < kProfileCount; }
   [[nodiscard]] Profile profile() const { return static_cast<Profile>(profile_value); }
@@ -72,6 +82,7 @@ struct TensorInfo {
   [[nodiscard]] uint64_t grid_rows() const;
   [[nodiscard]] uint64_t grid_columns() const;
   [[nodiscard]] TileRange Tile(size_t chunk) const;  // chunk < chunks.size()
+  [[nodiscard]] const Extent* side() const;          // side information, or null
   [[nodiscard]] uint64_t payload_bytes() const;      // chunks and side information
 };
 
@@ -85,6 +96,15 @@ struct CodecInfo {
   CodecTables tables;
 };
 
+// A codec of profile `nwc`, stored in the payload.
+struct NeuralCodecInfo : NeuralSettings {
+  std::string name;
+  Extent extent;
+};
+
+// The codec from its bytes in the payload; checks R34 and R35.
+Result<NeuralCodec> ReadNeuralCodec(const NeuralCodecInfo& info, ByteSpan bytes);
+
 struct ShardInfo {
   std::string name;
   std::string metadata;  // JSON object, or empty
@@ -94,6 +114,7 @@ struct Index {
   std::vector<TensorInfo> tensors;
   std::vector<FileInfo> files;
   std::vector<CodecInfo> codecs;
+  std::vector<NeuralCodecInfo> neural_codecs;
   std::vector<ShardInfo> shards;
   std::string producer;
   std::string options;
@@ -102,7 +123,7 @@ struct Index {
 // Deterministic: equal values give equal bytes.
 std::vector<uint8_t> SerializeIndex(const Index& index);
 
-// `bytes` is the whole index; checks R7-R19 against `superblock`.
+// `bytes` is the whole index; checks R7-R19, R32 and R33 against `superblock`.
 Result<Index> ParseIndex(ByteSpan bytes, const Superblock& superblock);
 
 // The first integer between dots in a tensor's name ("model.layers.11.mlp..." is 11), or nothing.

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "format/exact_chunk.h"
+#include "format/neural_lines.h"
 #include "format/stream_chunk.h"
 #include "format/trellis.h"
 
@@ -99,9 +100,9 @@ Status CheckTiles(const TensorInfo& t, uint64_t elements) {
     return Bad(13, t, "has tiles larger than 2^31 bytes");
   }
   if (!t.supported()) return {};
-  if (t.profile() == Profile::kStream) {
+  if (t.profile() == Profile::kStream || t.profile() == Profile::kNwc) {
     if (elements == 0 || *weights > kMaxStreamTileWeights || columns > kMaxStreamTileColumns) {
-      return Bad(13, t, "is empty or has tiles too large for stream");
+      return Bad(13, t, "is empty or has tiles too large for its profile");
     }
   } else if (t.tile_columns < t.columns) {
     return Bad(13, t, "has tiles that do not span all columns");
@@ -151,8 +152,17 @@ Status CheckPayload(const Index& index, const Superblock& superblock) {
       return Status::Corrupt(15, "file '" + f.name.substr(0, 200) + "' lies at a wrong place");
     }
   }
+  for (const NeuralCodecInfo& c : index.neural_codecs) {
+    if (!walk.Next(c.extent.offset, c.extent.size)) {
+      return Status::Corrupt(15,
+                             "neural codec '" + c.name.substr(0, 200) + "' lies at a wrong place");
+    }
+  }
   for (const TensorInfo& t : index.tensors) {
     if (t.stream && !walk.Next(t.stream->side.offset, t.stream->side.size)) {
+      return Bad(15, t, "has side information at a wrong place");
+    }
+    if (t.neural && !walk.Next(t.neural->side.offset, t.neural->side.size)) {
       return Bad(15, t, "has side information at a wrong place");
     }
     for (const Chunk& c : t.chunks) {
@@ -164,7 +174,9 @@ Status CheckPayload(const Index& index, const Superblock& superblock) {
 }
 
 // Lower bounds keep what a reader allocates for a tensor in proportion to the file.
-bool IsPossibleChunkSize(const TensorInfo& t, uint64_t elements, uint64_t size) {
+bool IsPossibleChunkSize(const Index& index, const TensorInfo& t, const TileRange& tile,
+                         uint64_t size) {
+  const uint64_t elements = tile.weights();
   const uint64_t decoded = elements * DTypeSize(t.dtype);
   const uint64_t most = 2 * decoded + 65536;
   switch (t.profile()) {
@@ -174,21 +186,30 @@ bool IsPossibleChunkSize(const TensorInfo& t, uint64_t elements, uint64_t size) 
       return size >= kExactHeaderBytes + elements * (DTypeSize(t.dtype) - 1) && size <= most;
     case Profile::kStream:
       return size >= kStreamHeaderBytes && size <= most;
+    case Profile::kNwc: {
+      // A latent takes at most a word and an escape; a chunk an id; a tile has ≤ 2^20 weights.
+      const NeuralSettings& s = index.neural_codecs[t.neural->codec];
+      const uint64_t chunks = DivideRoundingUp(tile.rows(), s.chunk) * tile.columns();
+      return size >= kNeuralHeaderBytes &&
+             size <= decoded + 4 * chunks * (s.latents + uint64_t{1}) + 65536;
+    }
   }
   return false;
 }
 
-Status CheckChunkSizes(const TensorInfo& t) {
+Status CheckChunkSizes(const Index& index, const TensorInfo& t) {
   if (!t.supported()) return {};
   for (size_t i = 0; i < t.chunks.size(); ++i) {
     const uint64_t size = t.chunks[i].size;
-    if (!IsPossibleChunkSize(t, t.Tile(i).weights(), size)) {
+    if (!IsPossibleChunkSize(index, t, t.Tile(i), size)) {
       return Bad(16, t,
                  "chunk " + std::to_string(i) + " cannot have " + std::to_string(size) + " bytes");
     }
   }
   return {};
 }
+
+bool IsPossibleScale(float scale) { return scale >= kMinScale && scale <= kMaxScale; }
 
 Status CheckStream(const TensorInfo& t, const Index& index) {
   if (!t.supported()) return {};
@@ -197,10 +218,37 @@ Status CheckStream(const TensorInfo& t, const Index& index) {
   }
   if (!t.stream) return {};
   const StreamInfo& s = *t.stream;
-  if (s.codec >= index.codecs.size() || s.trellis >= kTrellisCount || !std::isfinite(s.scale) ||
-      s.scale < kMinScale || s.scale > kMaxScale || std::abs(s.offset1) > kMaxOffset ||
-      std::abs(s.offset2) > kMaxOffset) {
+  if (s.codec >= index.codecs.size() || s.trellis >= kTrellisCount || !IsPossibleScale(s.scale) ||
+      std::abs(s.offset1) > kMaxOffset || std::abs(s.offset2) > kMaxOffset) {
     return Bad(17, t, "has stream parameters out of range");
+  }
+  return {};
+}
+
+Status CheckNeural(const TensorInfo& t, const Index& index) {
+  if (t.neural && t.stream) return Bad(33, t, "has both stream and neural parameters");
+  if (!t.supported()) return {};
+  if (t.neural.has_value() != (t.profile() == Profile::kNwc)) {
+    return Bad(33, t, "has neural parameters against its profile, or lacks them");
+  }
+  if (t.neural &&
+      (t.neural->codec >= index.neural_codecs.size() || !IsPossibleScale(t.neural->scale))) {
+    return Bad(33, t, "has neural parameters out of range");
+  }
+  return {};
+}
+
+Status CheckNeuralCodecs(const Index& index, const Superblock& superblock) {
+  const bool announced = (superblock.required_features & kNeuralFeature) != 0;
+  if (announced != !index.neural_codecs.empty()) {
+    return Status::Corrupt(32, "neural codecs against the features in the superblock");
+  }
+  for (const NeuralCodecInfo& c : index.neural_codecs) {
+    if (!c.InRange() || c.extent.size < c.min_stored_bytes() ||
+        c.extent.size > c.max_stored_bytes()) {
+      return Status::Corrupt(32, "neural codec '" + c.name.substr(0, 200) +
+                                     "' has settings out of range or an impossible size");
+    }
   }
   return {};
 }
@@ -241,8 +289,10 @@ Status ValidateIndex(const Index& index, const Superblock& superblock) {
     NWC_RETURN_IF_ERROR(CheckChunkCount(t, products.elements));
   }
   NWC_RETURN_IF_ERROR(CheckPayload(index, superblock));
+  NWC_RETURN_IF_ERROR(CheckNeuralCodecs(index, superblock));
   for (const TensorInfo& t : index.tensors) {
-    NWC_RETURN_IF_ERROR(CheckChunkSizes(t));
+    NWC_RETURN_IF_ERROR(CheckNeural(t, index));
+    NWC_RETURN_IF_ERROR(CheckChunkSizes(index, t));
     NWC_RETURN_IF_ERROR(CheckStream(t, index));
   }
   for (const CodecInfo& c : index.codecs) NWC_RETURN_IF_ERROR(c.tables.Validate());

@@ -1,4 +1,4 @@
-// Rules R9-R19 of spec/format.md section 4 on an index that is already memory-safe.
+// Rules R9-R19, R32 and R33 of spec/format.md section 4 on an index that is already memory-safe.
 #pragma once
 
 #include "format/index.h"

@@ -31,7 +31,9 @@ std::array<uint8_t, kSuperblockSize> SerializeSuperblock(const Superblock& s) {
   std::array<uint8_t, kSuperblockSize> block{};
   std::copy(kMagic.begin(), kMagic.end(), block.begin());
   StoreLittle(&block[kMajorAt], kMajor);
-  StoreLittle(&block[kMinorAt], kMinor);
+  const bool plain = s.required_features == 0;
+  StoreLittle(&block[kMinorAt], plain ? uint16_t{0} : kMinor);
+  StoreLittle(&block[kFeaturesAt], s.required_features);
   StoreLittle(&block[kFileSizeAt], s.file_size);
   StoreLittle(&block[kIndexOffsetAt], s.index_offset);
   StoreLittle(&block[kIndexSizeAt], s.index_size);
@@ -58,11 +60,13 @@ Result<Superblock> ParseSuperblock(ByteSpan block, uint64_t real_size) {
         3, "format version " + std::to_string(major) + ", this build reads version 1: update nwc");
   }
   const auto zeros = block.subspan(kZeroAt, kHashAt - kZeroAt);
-  if (LoadLittle<uint32_t>(&block[kFeaturesAt]) != 0 ||
+  const auto features = LoadLittle<uint32_t>(&block[kFeaturesAt]);
+  if ((features & ~kNeuralFeature) != 0 ||
       std::any_of(zeros.begin(), zeros.end(), [](uint8_t b) { return b != 0; })) {
     return Status::Corrupt(4, "needs features this build does not know: update nwc");
   }
   Superblock s;
+  s.required_features = features;
   s.file_size = LoadLittle<uint64_t>(&block[kFileSizeAt]);
   s.index_offset = LoadLittle<uint64_t>(&block[kIndexOffsetAt]);
   s.index_size = LoadLittle<uint64_t>(&block[kIndexSizeAt]);

@@ -13,7 +13,9 @@ namespace nwc {
 
 inline constexpr std::array<uint8_t, 8> kMagic = {0x89, 'N', 'W', 'C', '\r', '\n', 0x1A, '\n'};
 inline constexpr uint16_t kMajor = 1;
-inline constexpr uint16_t kMinor = 0;
+inline constexpr uint16_t kMinor = 1;  // newest this build writes and knows
+// The file holds neural codecs, for which version 1.0 has no place in the payload.
+inline constexpr uint32_t kNeuralFeature = 1;
 inline constexpr uint64_t kSuperblockSize = 4096;
 inline constexpr uint64_t kMaxIndexBytes = 1ull << 30;
 inline constexpr uint64_t kMaxTensorBytes = 1ull << 48;
@@ -34,8 +36,10 @@ struct Superblock {
   uint64_t index_offset = 0;  // bytes from the start of the file
   uint64_t index_size = 0;    // bytes
   Hash128 root_hash;
+  uint32_t required_features = 0;  // kNeuralFeature or nothing
 };
 
+// Says the oldest version that knows the features.
 std::array<uint8_t, kSuperblockSize> SerializeSuperblock(const Superblock& superblock);
 
 // `block` is the first kSuperblockSize bytes of the file (fewer when the file is shorter);

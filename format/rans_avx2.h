@@ -3,10 +3,10 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "format/padded_words.h"
 #include "format/rans.h"
 
 namespace nwc::avx2 {
@@ -53,6 +53,23 @@ inline __m256i Renormalize(__m256i x, const uint8_t** words) {
   return _mm256_or_si256(_mm256_sllv_epi32(x, shift), _mm256_shuffle_epi8(source, control));
 }
 
+// Eight 64-bit entries by scalar loads, which beat gathers, split into their halves.
+inline void LoadBuckets(const AliasBucket* tables, __m256i at, __m256i* primary, __m256i* alias) {
+  const auto* p = reinterpret_cast<const double*>(tables);
+  const __m128i low = _mm256_castsi256_si128(at), high = _mm256_extracti128_si256(at, 1);
+  const auto pair = [p](__m128i index, int half) {
+    const auto two =
+        static_cast<uint64_t>(half == 0 ? _mm_cvtsi128_si64(index) : _mm_extract_epi64(index, 1));
+    const __m128d first = _mm_load_sd(p + static_cast<uint32_t>(two));
+    return _mm_loadh_pd(first, p + (two >> 32));
+  };
+  // Lanes 0 1 | 4 5 and 2 3 | 6 7, so that one in-lane shuffle each brings them in order.
+  const __m256 a = _mm256_castpd_ps(_mm256_set_m128d(pair(high, 0), pair(low, 0)));
+  const __m256 b = _mm256_castpd_ps(_mm256_set_m128d(pair(high, 1), pair(low, 1)));
+  *primary = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+  *alias = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD));
+}
+
 // Tables of 2^kBits buckets.
 template <int kBits>
 struct RansVector {
@@ -65,7 +82,7 @@ struct RansVector {
     const __m256i bucket = _mm256_and_si256(x, _mm256_set1_epi32((1 << kBits) - 1));
     const __m256i at = _mm256_add_epi32(base, bucket);
     __m256i primary, alias;
-    Load(tables, at, &primary, &alias);
+    LoadBuckets(tables, at, &primary, &alias);
     // low - cap in one operation: low < cap = 2^n, so setting all bits above subtracts cap.
     const __m256i biased =
         _mm256_or_si256(_mm256_srli_epi32(x, kBits), _mm256_set1_epi32(-kCapacity));
@@ -79,59 +96,6 @@ struct RansVector {
     *next = partial ? _mm256_blendv_epi8(x, stepped, active) : stepped;
     return word;
   }
-
- private:
-  // Eight 64-bit entries by scalar loads, which beat gathers, split into their halves.
-  static void Load(const AliasBucket* tables, __m256i at, __m256i* primary, __m256i* alias) {
-    const auto* p = reinterpret_cast<const double*>(tables);
-    const __m128i low = _mm256_castsi256_si128(at), high = _mm256_extracti128_si256(at, 1);
-    const auto pair = [p](__m128i index, int half) {
-      const auto two =
-          static_cast<uint64_t>(half == 0 ? _mm_cvtsi128_si64(index) : _mm_extract_epi64(index, 1));
-      const __m128d first = _mm_load_sd(p + static_cast<uint32_t>(two));
-      return _mm_loadh_pd(first, p + (two >> 32));
-    };
-    // Lanes 0 1 | 4 5 and 2 3 | 6 7, so that one in-lane shuffle each brings them in order.
-    const __m256 a = _mm256_castpd_ps(_mm256_set_m128d(pair(high, 0), pair(low, 0)));
-    const __m256 b = _mm256_castpd_ps(_mm256_set_m128d(pair(high, 1), pair(low, 1)));
-    *primary = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
-    *alias = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD));
-  }
-};
-
-// A word stream that may be over-read by a line: its last bytes are decoded from a padded copy.
-class PaddedWords {
- public:
-  static constexpr size_t kLineBytes = 64;  // most words a line reads; vector loads stay inside too
-
-  explicit PaddedWords(ByteSpan bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
-  PaddedWords(const PaddedWords&) = delete;
-  PaddedWords& operator=(const PaddedWords&) = delete;
-
-  [[nodiscard]] const uint8_t** at() { return &at_; }
-  // A line may begin at or before this.
-  [[nodiscard]] const uint8_t* last_safe() const {
-    if (in_tail_) return end_;
-    return static_cast<size_t>(end_ - at_) < kLineBytes ? at_ - 1 : end_ - kLineBytes;
-  }
-  // Moves on to the padded copy; false when it was reached already.
-  bool EnterTail() {
-    if (in_tail_) return false;
-    const auto left = static_cast<size_t>(end_ - at_);
-    std::copy(at_, end_, tail_.data());
-    at_ = tail_.data();
-    end_ = at_ + left;
-    in_tail_ = true;
-    return true;
-  }
-  [[nodiscard]] bool overrun() const { return at_ > end_; }
-  [[nodiscard]] bool finished() const { return at_ == end_; }
-
- private:
-  const uint8_t* at_;
-  const uint8_t* end_;
-  bool in_tail_ = false;
-  std::array<uint8_t, 3 * kLineBytes> tail_{};
 };
 
 }  // namespace nwc::avx2

@@ -1,4 +1,4 @@
-// Four vectors, each: kind (1 byte), base (i16), and for kind 1: width (1 byte), Rice codes.
+// Vectors, each: kind (1 byte), base (i16), and for kind 1: width (1 byte), Rice codes.
 #include "format/side_info.h"
 
 #include <algorithm>
@@ -143,11 +143,11 @@ class Parser {
   int bit_ = 0;  // bits already read of bytes_[at_]
 };
 
-Status CheckExponents(const SideInfo& side, float scale) {
-  if (side.row_step.empty() || side.column_step.empty()) return {};
-  const auto [row_low, row_high] = std::minmax_element(side.row_step.begin(), side.row_step.end());
-  const auto [col_low, col_high] =
-      std::minmax_element(side.column_step.begin(), side.column_step.end());
+Status CheckExponents(const std::vector<int16_t>& rows, const std::vector<int16_t>& columns,
+                      float scale) {
+  if (rows.empty() || columns.empty()) return {};
+  const auto [row_low, row_high] = std::minmax_element(rows.begin(), rows.end());
+  const auto [col_low, col_high] = std::minmax_element(columns.begin(), columns.end());
   const int e = std::ilogb(scale);
   if (e + (*row_low >> 3) + (*col_low >> 3) < -kExponentLimit ||
       e + (*row_high >> 3) + (*col_high >> 3) > kExponentLimit) {
@@ -174,7 +174,31 @@ Result<SideInfo> ParseSideInfo(ByteSpan bytes, uint64_t rows, uint64_t columns, 
   NWC_RETURN_IF_ERROR(parser.Vector(rows, &side.row_table));
   NWC_RETURN_IF_ERROR(parser.Vector(columns, &side.column_table));
   if (!parser.done()) return Parser::Bad("has bytes left over");
-  NWC_RETURN_IF_ERROR(CheckExponents(side, scale));
+  NWC_RETURN_IF_ERROR(CheckExponents(side.row_step, side.column_step, scale));
+  return side;
+}
+
+std::vector<uint8_t> SerializeNeuralSideInfo(const NeuralSideInfo& side) {
+  std::vector<uint8_t> out;
+  SerializeVector(side.column_scale, &out);
+  SerializeVector({side.column_quality.begin(), side.column_quality.end()}, &out);
+  return out;
+}
+
+Result<NeuralSideInfo> ParseNeuralSideInfo(ByteSpan bytes, uint64_t columns, int qualities,
+                                           float scale) {
+  NeuralSideInfo side;
+  std::vector<int16_t> quality;
+  Parser parser(bytes);
+  NWC_RETURN_IF_ERROR(parser.Vector(columns, &side.column_scale));
+  NWC_RETURN_IF_ERROR(parser.Vector(columns, &quality));
+  if (!parser.done()) return Parser::Bad("has bytes left over");
+  side.column_quality.reserve(quality.size());
+  for (const int16_t q : quality) {
+    if (q < 0 || q >= qualities) return Parser::Bad("has a quality that the codec lacks");
+    side.column_quality.push_back(static_cast<uint8_t>(q));
+  }
+  NWC_RETURN_IF_ERROR(CheckExponents({0}, side.column_scale, scale));
   return side;
 }
 

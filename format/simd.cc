@@ -1,9 +1,9 @@
+#include "format/simd.h"
+
 #include <cpuid.h>
 
 #include <cstdlib>
 #include <cstring>
-
-#include "format/stream_codec.h"
 
 namespace nwc {
 namespace {

@@ -189,7 +189,7 @@ class StripeDecoder {
 
 template <int kBits, DType kDType>
 Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, ByteSpan bytes) {
-  avx2::PaddedWords words(bytes);
+  PaddedWords words(bytes);
   LaneStates states = first_states;
   for (uint32_t stripe = 0; stripe < job.columns; stripe += kLanes) {
     const StripeConstants c = LoadStripe(job, stripe);

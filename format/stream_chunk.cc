@@ -3,53 +3,13 @@
 #include <algorithm>
 #include <string>
 
+#include "format/chunk_parts.h"
+
 namespace nwc {
 namespace {
 
-template <typename T>
-void AppendAll(std::span<const T> values, std::vector<uint8_t>* out) {
-  const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
-  out->insert(out->end(), bytes, bytes + values.size_bytes());
-}
-
-void Pad(std::vector<uint8_t>* out) { out->resize(AlignUp(out->size(), 4), 0); }
-
 Status Malformed(const char* what) {
   return Status::Corrupt(23, std::string("stream chunk ") + what);
-}
-
-// Takes consecutive parts of a chunk.
-class Cutter {
- public:
-  explicit Cutter(ByteSpan bytes) : bytes_(bytes) {}
-  bool Take(uint64_t size, ByteSpan* part) {
-    if (size > bytes_.size() - at_) return false;
-    *part = bytes_.subspan(at_, size);
-    at_ += size;
-    return true;
-  }
-  bool Pad() {
-    for (; at_ % 4 != 0; ++at_) {
-      if (at_ == bytes_.size() || bytes_[at_] != 0) return false;
-    }
-    return true;
-  }
-  [[nodiscard]] bool done() const { return at_ == bytes_.size(); }
-
- private:
-  ByteSpan bytes_;
-  size_t at_ = 0;
-};
-
-template <typename T>
-bool StrictlyAscendingBelow(ByteSpan ids, uint64_t limit) {
-  uint64_t next = 0;
-  for (size_t i = 0; i < ids.size(); i += sizeof(T)) {
-    const uint64_t id = LoadLittle<T>(&ids[i]);
-    if (id < next || id >= limit) return false;
-    next = id + 1;
-  }
-  return true;
 }
 
 }  // namespace
@@ -66,11 +26,11 @@ std::vector<uint8_t> SerializeStreamChunk(const StreamChunkHeader& header,
   std::memcpy(&out[12], header.states.data(), sizeof header.states);
   AppendAll(words, &out);
   AppendAll(std::span<const uint16_t>(tile.exact_columns), &out);
-  Pad(&out);
+  PadChunk(&out);
   AppendAll(std::span<const uint32_t>(tile.patches), &out);
   AppendAll(std::span<const uint8_t>(tile.exact_values), &out);
   AppendAll(std::span<const uint8_t>(tile.patch_values), &out);
-  Pad(&out);
+  PadChunk(&out);
   return out;
 }
 
@@ -78,7 +38,7 @@ Result<StreamChunkView> ParseStreamChunk(ByteSpan chunk, uint64_t rows, uint64_t
                                          size_t element_bytes) {
   StreamChunkView view;
   StreamChunkHeader& h = view.header;
-  Cutter cutter(chunk);
+  ChunkCutter cutter(chunk);
   ByteSpan fixed;
   if (!cutter.Take(kStreamHeaderBytes, &fixed)) return Malformed("is shorter than its header");
   h.bucket_bits = fixed[0];

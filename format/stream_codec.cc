@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "format/chunk_parts.h"
 #include "format/stream_chunk.h"
 #include "format/synthesis.h"
 
@@ -81,13 +82,6 @@ void ApplyPatches(const StreamChunkView& view, const StreamTileJob& job) {
   }
 }
 
-Status CheckStates(const LaneStates& states) {
-  for (const uint32_t x : states) {
-    if (x < kRansLow) return Status::Corrupt(26, "a first rANS state is below 2^16");
-  }
-  return {};
-}
-
 }  // namespace
 
 Status DecodeStreamScalar(const StreamTileJob& job, const LaneStates& states, ByteSpan words) {
@@ -126,7 +120,7 @@ Status StreamDecoder::Decode(ByteSpan chunk, const TileRange& tile, uint8_t* out
                              size_t row_stride_bytes, Simd simd) const {
   NWC_ASSIGN_OR_RETURN(const StreamChunkView view,
                        ParseStreamChunk(chunk, tile.rows(), tile.columns(), DTypeSize(dtype_)));
-  NWC_RETURN_IF_ERROR(CheckStates(view.header.states));
+  NWC_RETURN_IF_ERROR(CheckFirstStates(view.header.states));
   StreamTileJob job;
   job.dtype = dtype_;
   job.rows = static_cast<uint32_t>(tile.rows());

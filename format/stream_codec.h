@@ -12,13 +12,10 @@
 #include "format/freq_table.h"
 #include "format/index.h"
 #include "format/side_info.h"
+#include "format/simd.h"
 #include "format/status.h"
 
 namespace nwc {
-
-enum class Simd : uint8_t { kScalar, kAvx2 };
-Simd BestSimd();  // what this processor can run; NWC_SIMD=scalar in the environment forces scalar
-const char* SimdName(Simd simd);
 
 // What the encoder chose for one tile of rows × columns weights.
 struct StreamTile {

@@ -1,5 +1,5 @@
-// Order of bytes: superblock (zero until Finish), files, then per tensor side information and
-// chunks, index. Every byte range is hashed as it is appended.
+// Order of bytes: superblock (zero until Finish), files, neural codecs, then per tensor side
+// information and chunks, index. Every byte range is hashed as it is appended.
 #include "format/writer.h"
 
 #include <array>
@@ -34,7 +34,7 @@ Result<Extent> ContainerWriter::AppendExtent(ByteSpan bytes) {
 }
 
 Status ContainerWriter::AddFile(std::string name, ByteSpan content) {
-  assert(index_.tensors.empty());
+  assert(index_.tensors.empty() && index_.neural_codecs.empty());
   NWC_ASSIGN_OR_RETURN(const Extent extent, AppendExtent(content));
   index_.files.push_back({std::move(name), extent});
   return {};
@@ -50,6 +50,18 @@ uint16_t ContainerWriter::AddShard(ShardInfo shard) {
   return static_cast<uint16_t>(index_.shards.size() - 1);
 }
 
+Result<uint16_t> ContainerWriter::AddNeuralCodec(const NeuralCodec& codec) {
+  assert(index_.tensors.empty());
+  NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, SerializeNeuralCodec(codec));
+  NWC_RETURN_IF_ERROR(PadTo(bytes.size() >= kLargeTensorBytes ? kPageBytes : kPayloadAlignment));
+  NeuralCodecInfo info;
+  static_cast<NeuralSettings&>(info) = codec;
+  info.name = codec.name;
+  NWC_ASSIGN_OR_RETURN(info.extent, AppendExtent(bytes));
+  index_.neural_codecs.push_back(std::move(info));
+  return static_cast<uint16_t>(index_.neural_codecs.size() - 1);
+}
+
 Status ContainerWriter::AddTensor(TensorInfo tensor, ByteSpan side,
                                   std::span<const std::vector<uint8_t>> chunks) {
   uint64_t total = side.size();
@@ -57,6 +69,8 @@ Status ContainerWriter::AddTensor(TensorInfo tensor, ByteSpan side,
   NWC_RETURN_IF_ERROR(PadTo(total >= kLargeTensorBytes ? kPageBytes : kPayloadAlignment));
   if (tensor.stream) {
     NWC_ASSIGN_OR_RETURN(tensor.stream->side, AppendExtent(side));
+  } else if (tensor.neural) {
+    NWC_ASSIGN_OR_RETURN(tensor.neural->side, AppendExtent(side));
   }
   tensor.chunks.clear();
   for (const auto& chunk : chunks) {
@@ -73,6 +87,7 @@ Status ContainerWriter::AddTensor(TensorInfo tensor, ByteSpan side,
 Status ContainerWriter::Finish() {
   NWC_RETURN_IF_ERROR(PadTo(8));
   Superblock superblock;
+  superblock.required_features = index_.neural_codecs.empty() ? 0 : kNeuralFeature;
   superblock.index_offset = offset_;
   const std::vector<uint8_t> bytes = SerializeIndex(index_);
   if (bytes.size() > kMaxIndexBytes) {

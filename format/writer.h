@@ -26,13 +26,16 @@ class ContainerWriter {
  public:
   explicit ContainerWriter(ByteSink* sink);  // not owned
 
-  // Before the first tensor.
+  // Before the first tensor and the first neural codec.
   Status AddFile(std::string name, ByteSpan content);
   uint16_t AddCodec(CodecInfo codec);
   uint16_t AddShard(ShardInfo shard);
+  // After all files and before the first tensor; its position in the index. kUsage as
+  // SerializeNeuralCodec says.
+  Result<uint16_t> AddNeuralCodec(const NeuralCodec& codec);
 
   // `tensor` with everything but chunks and extents filled in; `chunks` its coded tiles in grid
-  // order; `side` its side information (stream only). The whole tensor at once: its size decides
+  // order; `side` its side information (stream and nwc). The whole tensor at once: its size decides
   // its alignment.
   Status AddTensor(TensorInfo tensor, ByteSpan side, std::span<const std::vector<uint8_t>> chunks);
 

@@ -82,9 +82,8 @@ Result<FetchPlan> PlanFetch(const Index& index, std::span<const size_t> numbers,
   PlanBuilder builder(read_limit_bytes);
   for (size_t i = 0; i < numbers.size(); ++i) {
     const TensorInfo& tensor = index.tensors[numbers[i]];
-    if (tensor.stream) {
-      const Extent& side = tensor.stream->side;
-      NWC_RETURN_IF_ERROR(builder.Add(i, FetchPiece::kSideInfo, side.offset, side.size));
+    if (const Extent* side = tensor.side(); side != nullptr) {
+      NWC_RETURN_IF_ERROR(builder.Add(i, FetchPiece::kSideInfo, side->offset, side->size));
     }
     for (size_t c = 0; c < tensor.chunks.size(); ++c) {
       NWC_RETURN_IF_ERROR(builder.Add(i, c, tensor.chunks[c].offset, tensor.chunks[c].size));

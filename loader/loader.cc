@@ -3,6 +3,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <unordered_map>
 
@@ -59,12 +60,16 @@ struct Loader::Impl {
   static Result<std::unique_ptr<Impl>> Open(std::unique_ptr<ByteSource> source,
                                             const LoadOptions& options);
 
-  // Decoding tables of the codecs that `wanted` use; built when first needed.
-  std::vector<std::shared_ptr<const StreamTables>> TablesFor(const std::vector<size_t>& wanted);
+  // The codecs of `wanted`, valid numbers, one each; built when first needed. Adds what was read
+  // for that to *bytes_read.
+  Result<std::vector<ChunkCodec>> CodecsOf(std::span<const size_t> wanted, uint64_t* bytes_read);
 
  private:
-  std::mutex tables_mutex_;
-  std::vector<std::shared_ptr<const StreamTables>> tables_;
+  Status ReadNeural(uint16_t number, uint64_t* bytes_read);
+
+  std::mutex codecs_mutex_;
+  std::vector<std::shared_ptr<const StreamTables>> stream_codecs_;
+  std::vector<std::shared_ptr<const NeuralDecodeCodec>> neural_codecs_;
 };
 
 Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Open(std::unique_ptr<ByteSource> source,
@@ -77,23 +82,47 @@ Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Open(std::unique_ptr<ByteSou
   const std::vector<TensorInfo>& tensors = impl->index.tensors;
   impl->numbers.reserve(tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i) impl->numbers.emplace(tensors[i].name, i);
-  impl->tables_.resize(impl->index.codecs.size());
+  impl->stream_codecs_.resize(impl->index.codecs.size());
+  impl->neural_codecs_.resize(impl->index.neural_codecs.size());
   return impl;
 }
 
-std::vector<std::shared_ptr<const StreamTables>> Loader::Impl::TablesFor(
-    const std::vector<size_t>& wanted) {
-  const std::lock_guard lock(tables_mutex_);
+Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read) {
+  const NeuralCodecInfo& info = index.neural_codecs[number];
+  const std::string where = source->name() + ": neural codec '" + info.name + "' at byte " +
+                            std::to_string(info.extent.offset);
+  std::vector<uint8_t> bytes(info.extent.size);
+  NWC_RETURN_IF_ERROR(source->Read(info.extent.offset, bytes));
+  *bytes_read += bytes.size();
+  const auto codec = ReadNeuralCodec(info, bytes);
+  if (!codec.ok()) return codec.status().WithContext(where);
+  neural_codecs_[number] = std::make_shared<const NeuralDecodeCodec>(*codec);
+  return {};
+}
+
+Result<std::vector<ChunkCodec>> Loader::Impl::CodecsOf(std::span<const size_t> wanted,
+                                                       uint64_t* bytes_read) {
+  const std::lock_guard lock(codecs_mutex_);
+  std::vector<ChunkCodec> codecs;
+  codecs.reserve(wanted.size());
   for (const size_t number : wanted) {
-    if (number >= index.tensors.size()) continue;  // the plan reports it
     const TensorInfo& tensor = index.tensors[number];
-    if (!tensor.supported() || !tensor.stream) continue;
-    auto& tables = tables_[tensor.stream->codec];
-    if (tables == nullptr) {
-      tables = std::make_shared<const StreamTables>(index.codecs[tensor.stream->codec].tables);
+    ChunkCodec& codec = codecs.emplace_back();
+    if (tensor.supported() && tensor.stream) {
+      auto& tables = stream_codecs_[tensor.stream->codec];
+      if (tables == nullptr) {
+        tables = std::make_shared<const StreamTables>(index.codecs[tensor.stream->codec].tables);
+      }
+      codec = tables;
+    } else if (tensor.supported() && tensor.neural) {
+      const uint16_t position = tensor.neural->codec;
+      if (neural_codecs_[position] == nullptr) {
+        NWC_RETURN_IF_ERROR(ReadNeural(position, bytes_read));
+      }
+      codec = neural_codecs_[position];
     }
   }
-  return tables_;
+  return codecs;
 }
 
 Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -153,15 +182,17 @@ Status Loader::Stream(const std::vector<size_t>& numbers,
                       const std::function<Status(Tensor)>& ready,
                       LoadStatistics* statistics) const {
   return WithoutExceptions(path(), [&]() -> Status {
-    const auto tables = impl_->TablesFor(numbers);
+    uint64_t codec_bytes = 0;
     PipelineInput input;
     input.source = impl_->source.get();
     input.index = &impl_->index;
     input.options = &impl_->options;
     input.io = &impl_->io;
     input.numbers = numbers;
-    input.tables = tables;
-    return RunPipeline(input, ready, statistics);
+    input.codecs = [&] { return impl_->CodecsOf(numbers, &codec_bytes); };
+    const Status status = RunPipeline(input, ready, statistics);
+    if (statistics != nullptr) statistics->bytes_read += codec_bytes;
+    return status;
   });
 }
 
@@ -169,6 +200,17 @@ std::vector<size_t> Loader::All() const {
   std::vector<size_t> numbers(impl_->index.tensors.size());
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
   return numbers;
+}
+
+Result<ChunkCodec> Loader::CodecOf(size_t number) const {
+  return WithoutExceptions(path(), [&]() -> Result<ChunkCodec> {
+    if (number >= impl_->index.tensors.size()) {
+      return Status(ErrorCode::kUsage, path() + ": no tensor number " + std::to_string(number));
+    }
+    uint64_t bytes_read = 0;
+    NWC_ASSIGN_OR_RETURN(auto codecs, impl_->CodecsOf({&number, 1}, &bytes_read));
+    return std::move(codecs.front());
+  });
 }
 
 Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number) const {

@@ -29,7 +29,7 @@ struct LoadOptions {
   // Most compressed bytes in flight in one call; at least the largest chunk wanted (else kUsage).
   size_t staging_bytes = 64 << 20;
   int threads = 0;              // decoding threads; 0: one a core
-  bool verify = true;           // check every chunk's hash (R20, R21)
+  bool verify = true;           // check every chunk's hash (R20, R21); R34 is always checked
   bool verify_decoded = false;  // check every tensor's decoded hash too (R29)
   Simd simd = BestSimd();
 };
@@ -42,7 +42,8 @@ struct Tensor {
 
 // What a load did, for reports.
 struct LoadStatistics {
-  uint64_t bytes_read = 0;  // from the file, without the index
+  // From the file, without the index; with neural codecs that this call was the first to need.
+  uint64_t bytes_read = 0;
   uint64_t bytes_decoded = 0;
   uint64_t reads = 0;       // read requests
   bool used_uring = false;  // false: pread, a copy, or nothing to read
@@ -82,6 +83,10 @@ class Loader {
   Status Stream(const std::vector<size_t>& numbers, const std::function<Status(Tensor)>& ready,
                 LoadStatistics* statistics = nullptr) const;
   [[nodiscard]] std::vector<size_t> All() const;  // unsupported tensors included
+
+  // What tensor `number` is decoded with, built when first needed; reads neural codecs from the
+  // file and checks them (R34, R35). kUsage for an unknown number.
+  [[nodiscard]] Result<ChunkCodec> CodecOf(size_t number) const;
 
   // A metadata file of the checkpoint, checked (R30).
   Result<std::vector<uint8_t>> LoadFile(size_t file_number) const;

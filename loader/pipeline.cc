@@ -63,10 +63,12 @@ Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor
   if (const Status status = CheckBudget(*plan, input); !status.ok()) {
     return status.WithContext(file);
   }
-  return Pipeline(input, std::move(*plan)).Run(ready, statistics);
+  NWC_ASSIGN_OR_RETURN(const std::vector<ChunkCodec> codecs, input.codecs());
+  return Pipeline(input, std::move(*plan), codecs).Run(ready, statistics);
 }
 
-Pipeline::Pipeline(const PipelineInput& input, FetchPlan plan)
+Pipeline::Pipeline(const PipelineInput& input, FetchPlan plan,
+                   const std::vector<ChunkCodec>& codecs)
     : input_(input),
       plan_(std::move(plan)),
       settings_{input.source->name(), input.options->verify, input.options->verify_decoded,
@@ -74,12 +76,11 @@ Pipeline::Pipeline(const PipelineInput& input, FetchPlan plan)
       staging_(StagingBytes(plan_, *input.options)),
       reads_(plan_.reads.size()) {
   tensors_.reserve(input.numbers.size());
-  for (const size_t number : input.numbers) {
-    const TensorInfo& info = input.index->tensors[number];
-    auto tables = info.stream ? input.tables[info.stream->codec] : nullptr;
-    TensorState& tensor = tensors_.emplace_back(info, settings_, std::move(tables));
+  for (size_t i = 0; i < input.numbers.size(); ++i) {
+    const TensorInfo& info = input.index->tensors[input.numbers[i]];
+    TensorState& tensor = tensors_.emplace_back(info, settings_, codecs[i]);
     tensor.chunks_left = info.chunks.size();
-    tensor.decodable = !info.stream;
+    tensor.decodable = info.side() == nullptr;
   }
 }
 

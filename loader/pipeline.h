@@ -34,7 +34,8 @@ struct PipelineInput {
   const LoadOptions* options = nullptr;
   const IoChoice* io = nullptr;
   std::span<const size_t> numbers;
-  std::span<const std::shared_ptr<const StreamTables>> tables;  // by codec; null where not needed
+  // The codecs of `numbers`, one each; called once, when the plan is known to be possible.
+  std::function<Result<std::vector<ChunkCodec>>()> codecs;
 };
 
 // Runs once. May throw std::bad_alloc or std::system_error, and what `ready` throws; threads and
@@ -44,7 +45,8 @@ Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor
 
 class Pipeline {
  public:
-  Pipeline(const PipelineInput& input, FetchPlan plan);
+  // `codecs`: of the tensors wanted.
+  Pipeline(const PipelineInput& input, FetchPlan plan, const std::vector<ChunkCodec>& codecs);
   ~Pipeline();  // stops and joins all threads
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -58,9 +60,8 @@ class Pipeline {
     size_t read;   // in plan_.reads
   };
   struct TensorState {
-    TensorState(const TensorInfo& info, const AssemblySettings& settings,
-                std::shared_ptr<const StreamTables> tables)
-        : assembly(info, settings, std::move(tables)) {}
+    TensorState(const TensorInfo& info, const AssemblySettings& settings, const ChunkCodec& codec)
+        : assembly(info, settings, codec) {}
     TensorAssembly assembly;
     std::vector<Arrival> parked;  // came before they could be decoded
     size_t chunks_left = 0;

@@ -28,7 +28,7 @@ Status TensorAssembly::Prepare() {
   auto bytes = AlignedBuffer::Allocate(info_->decoded_bytes());
   if (!bytes.ok()) return bytes.status().WithContext(Where());
   bytes_ = std::move(*bytes);
-  if (info_->stream) return {};
+  if (info_->side() != nullptr) return {};
   auto decoder = ChunkDecoder::Create(*info_, {}, nullptr, settings_->simd);
   if (!decoder.ok()) return decoder.status().WithContext(Where());
   decoder_ = std::move(*decoder);
@@ -36,16 +36,16 @@ Status TensorAssembly::Prepare() {
 }
 
 Status TensorAssembly::AcceptSideInfo(ByteSpan side) {
-  const uint64_t expected = info_->stream->side.hash;
+  const uint64_t expected = info_->side()->hash;
   const std::string where =
-      Where() + " side information at byte " + std::to_string(info_->stream->side.offset);
+      Where() + " side information at byte " + std::to_string(info_->side()->offset);
   if (settings_->verify) {
     if (const uint64_t hash = Hash64(side); hash != expected) {
       return Status::Corrupt(
           21, where + ": hash " + ToHex(hash) + ", expected " + ToHex(expected) + "; " + kDamaged);
     }
   }
-  auto decoder = ChunkDecoder::Create(*info_, side, tables_, settings_->simd);
+  auto decoder = ChunkDecoder::Create(*info_, side, codec_, settings_->simd);
   if (!decoder.ok()) return decoder.status().WithContext(where);
   decoder_ = std::move(*decoder);
   return {};

@@ -18,14 +18,13 @@ struct AssemblySettings {
   Simd simd = Simd::kScalar;
 };
 
-// Prepare, then AcceptSideInfo for a stream tensor, then DecodeChunk for every chunk (from any
-// threads at once), then CheckWhole and TakeBytes.
+// Prepare, then AcceptSideInfo for a stream or nwc tensor, then DecodeChunk for every chunk (from
+// any threads at once), then CheckWhole and TakeBytes.
 class TensorAssembly {
  public:
-  // `info` and `settings` outlive it; `tables` is the tensor's codec, null unless it is stream.
-  TensorAssembly(const TensorInfo& info, const AssemblySettings& settings,
-                 std::shared_ptr<const StreamTables> tables)
-      : info_(&info), settings_(&settings), tables_(std::move(tables)) {}
+  // `info` and `settings` outlive it; `codec` is the tensor's.
+  TensorAssembly(const TensorInfo& info, const AssemblySettings& settings, ChunkCodec codec)
+      : info_(&info), settings_(&settings), codec_(std::move(codec)) {}
 
   Status Prepare();
   Status AcceptSideInfo(ByteSpan side);
@@ -41,7 +40,7 @@ class TensorAssembly {
 
   const TensorInfo* info_;
   const AssemblySettings* settings_;
-  std::shared_ptr<const StreamTables> tables_;
+  ChunkCodec codec_;
   AlignedBuffer bytes_;
   std::optional<ChunkDecoder> decoder_;
 };

@@ -211,8 +211,10 @@ std::string FormatJson(const BenchArguments& arguments, const Outcome& outcome) 
 }
 
 Row SpeedRow(const std::string& what, const Speed& speed) {
+  const double gweights = PerSecond(speed.weights, speed.seconds) / 1e9;
   return {what,
-          FormatNumber("%.3f", PerSecond(speed.weights, speed.seconds) / 1e9),
+          FormatNumber(gweights < 0.01 ? "%.6f" : "%.3f", gweights),  // wide nets are slow
+
           FormatNumber("%.2f", PerSecond(speed.stored_bytes, speed.seconds) / 1e9),
           FormatNumber("%.2f", PerSecond(speed.decoded_bytes, speed.seconds) / 1e9),
           FormatNumber("%.6f", speed.seconds),

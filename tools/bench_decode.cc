@@ -54,7 +54,7 @@ class DecodeRun {
     std::vector<std::optional<ChunkDecoder>> decoders(tensors_.size());
     ParallelFor(tensors_.size(), threads_, [&](size_t t) {
       auto decoder =
-          ChunkDecoder::Create(*tensors_[t]->info, tensors_[t]->side(), tensors_[t]->tables);
+          ChunkDecoder::Create(*tensors_[t]->info, tensors_[t]->side(), tensors_[t]->codec);
       if (!decoder.ok()) return Fail(*tensors_[t], decoder.status());
       decoders[t] = std::move(*decoder);
     });
@@ -86,7 +86,7 @@ class DecodeRun {
 }  // namespace
 
 uint64_t StoredTensor::begin() const {
-  return info->stream ? info->stream->side.offset : info->chunks.front().offset;
+  return info->side() != nullptr ? info->side()->offset : info->chunks.front().offset;
 }
 
 ByteSpan StoredTensor::chunk(size_t number) const {
@@ -95,28 +95,22 @@ ByteSpan StoredTensor::chunk(size_t number) const {
 }
 
 ByteSpan StoredTensor::side() const {
-  return info->stream ? stored.span().first(info->stream->side.size) : ByteSpan();
+  return info->side() != nullptr ? stored.span().first(info->side()->size) : ByteSpan();
 }
 
 Result<std::vector<StoredTensor>> ReadSample(const Loader& loader, uint64_t bytes_a_profile) {
   const Index& index = loader.index();
-  std::vector<std::shared_ptr<const StreamTables>> tables(index.codecs.size());
   std::array<uint64_t, kProfileCount> taken{};
   std::vector<StoredTensor> sample;
-  for (const TensorInfo& info : index.tensors) {
+  for (size_t number = 0; number < index.tensors.size(); ++number) {
+    const TensorInfo& info = index.tensors[number];
     if (!info.supported() || info.chunks.empty()) continue;
     uint64_t& bytes = taken[info.profile_value];
     if (bytes != 0 && bytes + info.decoded_bytes() > bytes_a_profile) continue;
     bytes += info.decoded_bytes();
     StoredTensor tensor;
     tensor.info = &info;
-    if (info.stream) {
-      auto& of_codec = tables[info.stream->codec];
-      if (of_codec == nullptr) {
-        of_codec = std::make_shared<const StreamTables>(index.codecs[info.stream->codec].tables);
-      }
-      tensor.tables = of_codec;
-    }
+    NWC_ASSIGN_OR_RETURN(tensor.codec, loader.CodecOf(number));
     NWC_RETURN_IF_ERROR(ReadStored(loader, &tensor));
     sample.push_back(std::move(tensor));
   }

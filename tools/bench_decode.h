@@ -14,7 +14,7 @@ namespace nwc {
 // One tensor as stored, with room for what it decodes to.
 struct StoredTensor {
   const TensorInfo* info = nullptr;
-  std::shared_ptr<const StreamTables> tables;
+  ChunkCodec codec;
   AlignedBuffer stored;  // from its first stored byte to its last
   AlignedBuffer decoded;
 

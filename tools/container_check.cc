@@ -16,9 +16,9 @@ std::string Hex(uint64_t hash) { return ToHex({hash, 0}).substr(16); }
 
 // A hashed range of the file.
 struct Piece {
-  enum class Kind : uint8_t { kFile, kSideInfo, kChunk };
+  enum class Kind : uint8_t { kFile, kNeuralCodec, kSideInfo, kChunk };
   Kind kind;
-  size_t number;  // of the file or the chunk
+  size_t number;  // of the file, the neural codec or the chunk
   Extent extent;
   [[nodiscard]] uint64_t end() const { return extent.offset + extent.size; }
 };
@@ -32,20 +32,21 @@ class Checker {
 
  private:
   Status CheckFiles();
-  Status CheckTensor(const TensorInfo& tensor);
+  Status CheckNeuralCodecs();
+  Status CheckTensor(size_t number);
   Status CheckEnd();
 
   Status CheckPieces(const std::vector<Piece>& pieces);
   Status ReadUpTo(uint64_t end);
   void CheckPadding(uint64_t begin, uint64_t end);
   void CheckPiece(const Piece& piece, Problem* problem);
-  void CheckSideInfo(ByteSpan side, Problem* problem);
   void CheckDecoded();
-  Status PrepareDecoding(const TensorInfo& tensor);
+  Status PrepareDecoding(size_t number);
 
   [[nodiscard]] ByteSpan Bytes(const Extent& e) const {
     return buffer_.span().subspan(e.offset - buffer_begin_, e.size);
   }
+  [[nodiscard]] const std::string& Name(const Piece& piece) const;
   [[nodiscard]] std::string Where(const Piece& piece) const;
   [[nodiscard]] Problem About(const Piece& piece, const Status& status) const;
   void Tell(const std::string& item, uint64_t bytes_done) const {
@@ -58,21 +59,33 @@ class Checker {
   const Index& index_;
   const CheckSettings& settings_;
   CheckReport report_;
-  std::vector<std::shared_ptr<const StreamTables>> tables_;  // by codec; built when first needed
 
   uint64_t cursor_ = kSuperblockSize;  // everything before is checked
   AlignedBuffer buffer_;               // bytes of the file from buffer_begin_ on
   uint64_t buffer_begin_ = 0;
 
   const TensorInfo* tensor_ = nullptr;   // being checked
+  std::optional<ChunkCodec> codec_;      // set where it is sound
   std::optional<ChunkDecoder> decoder_;  // set while the tensor can be decoded
   AlignedBuffer decoded_;
 };
 
+const std::string& Checker::Name(const Piece& piece) const {
+  switch (piece.kind) {
+    case Piece::Kind::kFile:
+      return index_.files[piece.number].name;
+    case Piece::Kind::kNeuralCodec:
+      return index_.neural_codecs[piece.number].name;
+    default:
+      return tensor_->name;
+  }
+}
+
 std::string Checker::Where(const Piece& piece) const {
   const std::string at = " at byte " + std::to_string(piece.extent.offset);
-  if (piece.kind == Piece::Kind::kFile) {
-    return loader_.path() + ": file " + Quote(index_.files[piece.number].name) + at;
+  if (piece.kind == Piece::Kind::kFile) return loader_.path() + ": file " + Quote(Name(piece)) + at;
+  if (piece.kind == Piece::Kind::kNeuralCodec) {
+    return loader_.path() + ": neural codec " + Quote(Name(piece)) + at;
   }
   const std::string tensor = loader_.path() + ": tensor " + Quote(tensor_->name);
   if (piece.kind == Piece::Kind::kSideInfo) return tensor + " side information" + at;
@@ -88,18 +101,19 @@ Problem Checker::About(const Piece& piece, const Status& status) const {
   problem.byte = piece.extent.offset;
   problem.message = Where(piece) + ": " + status.message();
   if (piece.kind == Piece::Kind::kFile) {
-    problem.file = index_.files[piece.number].name;
+    problem.file = Name(piece);
     return problem;
   }
+  if (piece.kind == Piece::Kind::kNeuralCodec) return problem;
   problem.tensor = tensor_->name;
   if (piece.kind == Piece::Kind::kChunk) problem.chunk = piece.number;
   return problem;
 }
 
 Result<CheckReport> Checker::Run() {
-  tables_.resize(index_.codecs.size());
   NWC_RETURN_IF_ERROR(CheckFiles());
-  for (const TensorInfo& tensor : index_.tensors) NWC_RETURN_IF_ERROR(CheckTensor(tensor));
+  NWC_RETURN_IF_ERROR(CheckNeuralCodecs());
+  for (size_t i = 0; i < index_.tensors.size(); ++i) NWC_RETURN_IF_ERROR(CheckTensor(i));
   NWC_RETURN_IF_ERROR(CheckEnd());
   return std::move(report_);
 }
@@ -113,15 +127,25 @@ Status Checker::CheckFiles() {
   return CheckPieces(pieces);
 }
 
-Status Checker::CheckTensor(const TensorInfo& tensor) {
+Status Checker::CheckNeuralCodecs() {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < index_.neural_codecs.size(); ++i) {
+    pieces.push_back({Piece::Kind::kNeuralCodec, i, index_.neural_codecs[i].extent});
+  }
+  return CheckPieces(pieces);
+}
+
+Status Checker::CheckTensor(size_t number) {
+  const TensorInfo& tensor = index_.tensors[number];
   tensor_ = &tensor;
   std::vector<Piece> pieces;
   if (tensor.stream) pieces.push_back({Piece::Kind::kSideInfo, 0, tensor.stream->side});
+  if (tensor.neural) pieces.push_back({Piece::Kind::kSideInfo, 0, tensor.neural->side});
   for (size_t i = 0; i < tensor.chunks.size(); ++i) {
     const Chunk& c = tensor.chunks[i];
     pieces.push_back({Piece::Kind::kChunk, i, {c.offset, c.size, c.hash}});
   }
-  if (settings_.deep) NWC_RETURN_IF_ERROR(PrepareDecoding(tensor));
+  if (settings_.deep) NWC_RETURN_IF_ERROR(PrepareDecoding(number));
   const size_t problems_before = report_.problems.size();
   NWC_RETURN_IF_ERROR(CheckPieces(pieces));
   if (decoder_ && report_.problems.size() == problems_before) CheckDecoded();
@@ -133,7 +157,9 @@ Status Checker::CheckTensor(const TensorInfo& tensor) {
 }
 
 // A decoder that needs side information is made when that has arrived.
-Status Checker::PrepareDecoding(const TensorInfo& tensor) {
+Status Checker::PrepareDecoding(size_t number) {
+  const TensorInfo& tensor = index_.tensors[number];
+  codec_.reset();
   if (!tensor.supported()) {
     report_.undecoded.push_back(tensor.name);
     return {};
@@ -143,14 +169,16 @@ Status Checker::PrepareDecoding(const TensorInfo& tensor) {
     return decoded.status().WithContext(loader_.path() + ": tensor " + Quote(tensor.name));
   }
   decoded_ = std::move(*decoded);
-  if (!tensor.stream) {
+  if (tensor.side() == nullptr) {
     NWC_ASSIGN_OR_RETURN(decoder_, ChunkDecoder::Create(tensor, {}, nullptr));
     return {};
   }
-  auto& tables = tables_[tensor.stream->codec];
-  if (tables == nullptr) {
-    tables = std::make_shared<const StreamTables>(index_.codecs[tensor.stream->codec].tables);
+  auto codec = loader_.CodecOf(number);
+  // A broken codec is in the report already; its tensors cannot be decoded.
+  if (!codec.ok()) {
+    return codec.status().code() == ErrorCode::kCorrupt ? Status() : codec.status();
   }
+  codec_ = std::move(*codec);
   return {};
 }
 
@@ -195,8 +223,7 @@ Status Checker::CheckPieces(const std::vector<Piece>& pieces) {
     for (Problem& p : problems) {
       if (!p.message.empty()) Add(std::move(p));
     }
-    const bool file = pieces[begin].kind == Piece::Kind::kFile;
-    Tell(file ? index_.files[pieces[begin].number].name : tensor_->name, cursor_);
+    Tell(Name(pieces[begin]), cursor_);
   }
   return {};
 }
@@ -229,18 +256,21 @@ void Checker::CheckPadding(uint64_t begin, uint64_t end) {
 void Checker::CheckPiece(const Piece& piece, Problem* problem) {
   const ByteSpan bytes = Bytes(piece.extent);
   if (const uint64_t hash = Hash64(bytes); hash != piece.extent.hash) {
-    const int rule = piece.kind == Piece::Kind::kFile       ? 30
-                     : piece.kind == Piece::Kind::kSideInfo ? 21
-                                                            : 20;
+    const int rule = piece.kind == Piece::Kind::kFile          ? 30
+                     : piece.kind == Piece::Kind::kNeuralCodec ? 34
+                     : piece.kind == Piece::Kind::kSideInfo    ? 21
+                                                               : 20;
     *problem = About(
         piece, Status::Corrupt(rule, "hash " + Hex(hash) + ", expected " + Hex(piece.extent.hash)));
     return;
   }
   if (!settings_.deep || piece.kind == Piece::Kind::kFile) return;
   Status status;
-  if (piece.kind == Piece::Kind::kSideInfo) {
-    if (!tensor_->supported()) return;
-    auto decoder = ChunkDecoder::Create(*tensor_, bytes, tables_[tensor_->stream->codec]);
+  if (piece.kind == Piece::Kind::kNeuralCodec) {
+    status = ReadNeuralCodec(index_.neural_codecs[piece.number], bytes).status();
+  } else if (piece.kind == Piece::Kind::kSideInfo) {
+    if (!codec_) return;
+    auto decoder = ChunkDecoder::Create(*tensor_, bytes, *codec_);
     status = decoder.status();
     if (decoder.ok()) decoder_ = std::move(*decoder);
   } else if (decoder_) {

@@ -36,8 +36,9 @@ struct CheckSettings {
   const std::atomic<bool>* cancel = nullptr;  // polled; null: never
 };
 
-// R20-R31 (R22-R29 only when deep); R1-R19 hold, or the loader would not be open. An error is one
-// of reading, memory or cancellation: what is wrong with the data is in the report.
+// R20-R31 and R34-R37 (R22-R29 and R35-R37 only when deep); the others hold, or the loader would
+// not be open. An error is one of reading, memory or cancellation: what is wrong with the data is
+// in the report.
 Result<CheckReport> CheckContainer(const Loader& loader, const CheckSettings& settings);
 
 }  // namespace nwc

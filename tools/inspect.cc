@@ -41,7 +41,8 @@ struct Totals {
   uint64_t payload_bytes = 0;  // chunks and side information
   uint64_t chunks = 0;
   uint64_t file_bytes = 0, metadata_bytes = 0;
-  uint64_t codec_bytes = 0;  // entropy tables in the index
+  uint64_t codec_bytes = 0;   // entropy tables in the index
+  uint64_t neural_bytes = 0;  // neural codecs in the payload
   uint64_t linear_weights = 0, linear_bytes = 0;
   std::map<std::string, ProfileTotals> profiles;
   std::set<uint64_t> layers;
@@ -51,20 +52,21 @@ struct Totals {
     return 8 * Ratio(linear_bytes, linear_weights);
   }
   [[nodiscard]] uint64_t OverheadBytes() const {
-    return file_bytes - payload_bytes - metadata_bytes;
+    return file_bytes - payload_bytes - metadata_bytes - neural_bytes;
   }
 };
 
 Totals Sum(const Index& index, uint64_t file_bytes) {
   Totals sum;
   sum.file_bytes = file_bytes;
-  bool any_stream = false;
+  bool any_stream = false, any_neural = false;
   for (const TensorInfo& t : index.tensors) {
     sum.weights += t.weights();
     sum.decoded_bytes += t.decoded_bytes();
     sum.payload_bytes += t.payload_bytes();
     sum.chunks += t.chunks.size();
     any_stream = any_stream || t.stream.has_value();
+    any_neural = any_neural || t.neural.has_value();
     ProfileTotals& profile = sum.profiles[ProfileOf(t)];
     ++profile.tensors;
     profile.weights += t.weights();
@@ -80,8 +82,10 @@ Totals Sum(const Index& index, uint64_t file_bytes) {
       sum.codec_bytes += 1 + table.size() * sizeof(uint16_t);  // its alphabet and its frequencies
     }
   }
-  // The tables serve the stream tensors, which are linear ones in nearly every file.
+  for (const NeuralCodecInfo& codec : index.neural_codecs) sum.neural_bytes += codec.extent.size;
+  // Codecs serve the stream and nwc tensors, which are linear ones in nearly every file.
   if (any_stream && sum.linear_weights != 0) sum.linear_bytes += sum.codec_bytes;
+  if (any_neural && sum.linear_weights != 0) sum.linear_bytes += sum.neural_bytes;
   return sum;
 }
 
@@ -107,6 +111,12 @@ Json TensorJson(const Index& index, const TensorInfo& t) {
   json["layer"] = layer ? Json(*layer) : Json(nullptr);
   json["shard"] = index.shards[t.shard].name;
   return json;
+}
+
+Json NeuralCodecJson(const NeuralCodecInfo& c) {
+  return {{"name", c.name},          {"bytes", c.extent.size}, {"chunk", c.chunk},
+          {"latents", c.latents},    {"width", c.width},       {"blocks", c.blocks},
+          {"qualities", c.qualities}};
 }
 
 // The packing options as they were written, or as text where that is no JSON.
@@ -143,10 +153,15 @@ std::string FormatJson(const Loader& loader, const std::string& version, const T
   json["linear_weights"] = sum.linear_weights;
   json["linear_bits_per_weight"] = BitsJson(sum.linear_bytes, sum.linear_weights);
   json["codec_bytes"] = sum.codec_bytes;
+  json["neural_codec_bytes"] = sum.neural_bytes;
   json["options"] = OptionsJson(index.options);
   json["layers"] = sum.layers;
   json["codecs"] = Json::array();
   for (const CodecInfo& c : index.codecs) json["codecs"].push_back(c.name);
+  json["neural_codecs"] = Json::array();
+  for (const NeuralCodecInfo& c : index.neural_codecs) {
+    json["neural_codecs"].push_back(NeuralCodecJson(c));
+  }
   json["shards"] = Json::array();
   for (const ShardInfo& s : index.shards) json["shards"].push_back(s.name);
   json["files"] = Json::array();
@@ -193,6 +208,18 @@ std::string JoinNames(const Items& items) {
   return text.empty() ? "none" : text;
 }
 
+// "name: chunks of 16 by 16 latents, width 512, 4 blocks, 4 qualities, 2234880 bytes; …".
+std::string FormatNeuralCodecs(const Index& index) {
+  std::string text;
+  for (const NeuralCodecInfo& c : index.neural_codecs) {
+    text += (text.empty() ? "" : "; ") + PlainName(c.name) + ": chunks of " +
+            std::to_string(c.chunk) + " by " + std::to_string(c.latents) + " latents, width " +
+            std::to_string(c.width) + ", " + std::to_string(c.blocks) + " blocks, " +
+            std::to_string(c.qualities) + " qualities, " + std::to_string(c.extent.size) + " bytes";
+  }
+  return text.empty() ? "none" : text;
+}
+
 std::string FormatSummary(const Loader& loader, const std::string& version, const Totals& sum) {
   const Index& index = loader.index();
   std::vector<Row> rows = {
@@ -217,6 +244,7 @@ std::string FormatSummary(const Loader& loader, const std::string& version, cons
       {"files", JoinNames(index.files)},
       {"shards", JoinNames(index.shards)},
       {"codecs", JoinNames(index.codecs)},
+      {"neural codecs", FormatNeuralCodecs(index)},
       {"version", version},
       {"producer", Printable(index.producer)},
       {"options", Printable(index.options)},

@@ -53,7 +53,8 @@ class Rans:
         self.states, self.words, self.at = states.astype(np.int64), words, 0
 
     def line(self, active, tables, table, nb):
-        """Symbols of the active lanes; tables[part, table, bucket], `table` one number a lane."""
+        """Symbols of the active lanes; tables[part, table, bucket]; `table` and, where the tables
+        differ in it, nb are one number a lane."""
         x = self.states[active]
         slot = x & 4095
         b, low = slot & ((1 << nb) - 1), slot >> nb
@@ -134,10 +135,9 @@ def rice_codes(data, at, count, base, width):
     return values, at + position // 8
 
 
-def read_side(data, rows, columns, scale):
-    """row_step u, column_step w, row_table a, column_table b"""
+def read_vectors(data, counts):
     at, vectors = 0, []
-    for count in (rows, columns, rows, columns):
+    for count in counts:
         require(at + 3 <= len(data), 22, "side information ends early")
         kind, base = struct.unpack_from("<Bh", data, at)
         at += 3
@@ -150,6 +150,12 @@ def read_side(data, rows, columns, scale):
         require(-512 <= min(values) and max(values) <= 511, 22, "a value out of range")
         vectors.append(np.array(values))
     require(at == len(data), 22, "bytes after the side information")
+    return vectors
+
+
+def read_side(data, rows, columns, scale):
+    """row_step u, column_step w, row_table a, column_table b"""
+    vectors = read_vectors(data, (rows, columns, rows, columns))
     u, w = vectors[:2]
     exponent = math.frexp(scale)[1] - 1
     require(exponent + int(min(u)) // 8 + int(min(w)) // 8 >= -100 and

@@ -21,6 +21,7 @@ from flatbuffers.table import Table
 
 import xxh3
 from codec import TRELLISES, FormatError, decode_exact, decode_stream, read_side, require
+from neural import check_settings, decode_nwc, read_codec, read_neural_side
 
 
 class Unsupported(ValueError):
@@ -41,12 +42,13 @@ def read_superblock(data, check_hashes):
     if check_hashes:
         require(xxh3.h64(data[:4088]) == own_hash, 2, "superblock hash does not match")
     require(major == 1, 3, f"major version {major}")
-    require(features == 0 and not any(data[56:4088]), 4, "unknown feature or reserved byte in use")
+    require(features & ~1 == 0 and not any(data[56:4088]), 4,
+            "unknown feature or reserved byte in use")
     require(file_size == len(data), 5, f"{len(data)} bytes, the superblock says {file_size}")
     require(offset % 8 == 0 and offset >= SUPERBLOCK and 8 <= size <= 1 << 30 and
             offset + size == file_size, 6, "index range")
-    return SimpleNamespace(major=major, minor=minor, index_offset=offset, index_size=size,
-                           root_hash=(low, high))
+    return SimpleNamespace(major=major, minor=minor, features=features, index_offset=offset,
+                           index_size=size, root_hash=(low, high))
 
 
 # ==== format.md 2: index =========================================================================
@@ -54,18 +56,25 @@ def read_superblock(data, check_hashes):
 # Fields in slot order. A table, vector or string may be missing unless it is in NEEDED.
 TABLES = {
     "Index": (("tensors", "[Tensor]"), ("files", "[File]"), ("codecs", "[Codec]"),
-              ("shards", "[Shard]"), ("producer", "string"), ("options", "string")),
+              ("shards", "[Shard]"), ("producer", "string"), ("options", "string"),
+              ("neural_codecs", "[NeuralCodec]")),
     "Tensor": (("name", "string"), ("dtype", "ubyte"), ("profile", "ubyte"), ("linear", "bool"),
                ("shape", "[ulong]"), ("rows", "ulong"), ("columns", "ulong"),
                ("tile_rows", "uint"), ("tile_columns", "uint"), ("chunks", "[Chunk]"),
-               ("decoded_hash", "Hash128"), ("shard", "ushort"), ("stream", "Stream")),
+               ("decoded_hash", "Hash128"), ("shard", "ushort"), ("stream", "Stream"),
+               ("neural", "Neural")),
     "Stream": (("codec", "ushort"), ("trellis", "ubyte"), ("scale", "float"), ("offset1", "byte"),
                ("offset2", "byte"), ("side", "Extent")),
+    "Neural": (("codec", "ushort"), ("scale", "float"), ("side", "Extent")),
+    "NeuralCodec": (("name", "string"), ("chunk", "ushort"), ("latents", "ushort"),
+                    ("width", "ushort"), ("blocks", "ubyte"), ("qualities", "ubyte"),
+                    ("extent", "Extent")),
     "Codec": (("name", "string"), ("alphabet", "[ubyte]"), ("frequencies", "[ushort]")),
     "File": (("name", "string"), ("extent", "Extent")),
     "Shard": (("name", "string"), ("metadata", "string")),
 }
-NEEDED = {("Tensor", "name"), ("Tensor", "decoded_hash"), ("Stream", "side"), ("File", "extent")}
+NEEDED = {("Tensor", "name"), ("Tensor", "decoded_hash"), ("Stream", "side"), ("File", "extent"),
+          ("Neural", "side"), ("NeuralCodec", "extent")}
 STRUCTS = {  # name -> (layout, field names)
     "Chunk": ("<QQII", ("offset", "hash", "size", "zero")),
     "Extent": ("<QQQ", ("offset", "hash", "size")),
@@ -165,8 +174,8 @@ class IndexReader:
 DTYPES = ("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "F16", "BF16", "I32", "U32",
           "F32", "F64", "I64", "U64")
 DTYPE_BYTES = (1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8)
-PROFILES = ("raw", "exact", "stream")
-RAW, EXACT, STREAM = range(3)
+PROFILES = ("raw", "exact", "stream", "nwc")
+RAW, EXACT, STREAM, NWC = range(4)
 
 
 def shown(tensor):
@@ -196,7 +205,8 @@ def check_shapes(index):  # R10-R12
     for t in index.tensors:
         require(t.dtype < len(DTYPES), 11, f"{shown(t)}: dtype {t.dtype}")
     for t in index.tensors:
-        require(t.profile not in (EXACT, STREAM) or DTYPES[t.dtype] in ("F16", "BF16", "F32"), 12,
+        require(t.profile not in (EXACT, STREAM, NWC) or
+                DTYPES[t.dtype] in ("F16", "BF16", "F32"), 12,
                 f"{shown(t)}: profile {t.profile} with dtype {DTYPES[t.dtype]}")
 
 
@@ -208,8 +218,9 @@ def check_tiles(index):  # R13, R14
         require(rows * columns * t.element_bytes <= 1 << 31, 13, f"{shown(t)}: large tiles")
         require(t.profile not in (RAW, EXACT) or columns == t.columns, 13,
                 f"{shown(t)}: tiles that do not span all columns")
-        require(t.profile != STREAM or (t.elements and rows * columns <= 1 << 20 and
-                                        columns <= 65535), 13, f"{shown(t)}: empty or large tiles")
+        require(t.profile not in (STREAM, NWC) or
+                (t.elements and rows * columns <= 1 << 20 and columns <= 65535), 13,
+                f"{shown(t)}: empty or large tiles")
     for t in index.tensors:
         t.grid = (-(-t.rows // t.tile_rows), -(-t.columns // t.tile_columns))
         require(len(t.chunks) == (t.grid[0] * t.grid[1] if t.elements else 0), 14,
@@ -228,13 +239,17 @@ def payload(index):
     """All extents and chunks in file order."""
     for file in index.files:
         yield file.extent
+    for codec in index.neural_codecs:
+        yield codec.extent
     for t in index.tensors:
         if t.stream:
             yield t.stream.side
+        if t.neural:
+            yield t.neural.side
         yield from t.chunks
 
 
-def check_payload(index, superblock):  # R15, R16
+def check_payload(index, superblock):  # R15
     at = SUPERBLOCK
     for part in payload(index):
         require(part.offset % 4 == 0 and at <= part.offset < at + 4096 and
@@ -243,6 +258,23 @@ def check_payload(index, superblock):  # R15, R16
         require(getattr(part, "zero", 0) == 0, 15, "reserved field of a chunk")
         at = part.offset + part.size
     require(superblock.index_offset - at < 4096, 15, "bytes before the index belong to nothing")
+
+
+def check_neural(index, superblock):  # R32, R33
+    require(len(index.neural_codecs) <= 256 and
+            bool(superblock.features & 1) == bool(index.neural_codecs), 32, "neural codecs")
+    for codec in index.neural_codecs:
+        require(check_settings(codec), 32, f"settings of neural codec {codec.name!r}")
+    for t in index.tensors:
+        require(not (t.stream and t.neural), 33, f"{shown(t)}: stream and neural fields")
+        if t.profile < len(PROFILES):
+            require((t.neural is not None) == (t.profile == NWC), 33, f"{shown(t)}: neural field")
+            require(t.neural is None or (t.neural.codec < len(index.neural_codecs) and
+                                         2.0 ** -40 <= t.neural.scale <= 2.0 ** 40), 33,
+                    f"{shown(t)}: neural parameters {t.neural}")
+
+
+def check_chunk_sizes(index):  # R16
     for t in index.tensors:
         if t.profile >= len(PROFILES):
             continue
@@ -253,8 +285,13 @@ def check_payload(index, superblock):  # R15, R16
             if t.profile == RAW:
                 possible = chunk.size == size
             else:
-                least = 140 if t.profile == STREAM else 164 + elements * (t.element_bytes - 1)
-                possible = least <= chunk.size <= 2 * size + 65536
+                least = 164 + elements * (t.element_bytes - 1) if t.profile == EXACT else 140
+                most = 2 * size + 65536
+                if t.profile == NWC:
+                    s = index.neural_codecs[t.neural.codec]
+                    chunks = -(-(r.stop - r.start) // s.chunk) * (c.stop - c.start)
+                    most = size + 4 * chunks * (s.latents + 1) + 65536
+                possible = least <= chunk.size <= most
             require(possible, 16, f"{shown(t)}: chunk {number} of {chunk.size} bytes")
 
 
@@ -298,7 +335,8 @@ def check_file_names(index):  # R19
 # ==== the container ==============================================================================
 
 class Container:
-    """Opening checks R1-R19; decode() R20-R29, file() R30, check_padding() R31."""
+    """Opening checks R1-R19, R32 and R33; decode() R20-R29 and R34-R37, file() R30,
+    check_padding() R31."""
 
     def __init__(self, data, check_hashes=None):
         self.data = data
@@ -313,15 +351,24 @@ class Container:
         check_shapes(self.index)
         check_tiles(self.index)
         check_payload(self.index, self.superblock)
+        check_neural(self.index, self.superblock)
+        check_chunk_sizes(self.index)
         check_streams(self.index)
         check_codecs(self.index)
         check_file_names(self.index)
+        self.neural_codecs = {}
 
     def part(self, extent, rule):
         data = self.data[extent.offset:extent.offset + extent.size]
         if self.check_hashes:
             require(xxh3.h64(data) == extent.hash, rule, f"hash of the bytes at {extent.offset}")
         return data
+
+    def neural_codec(self, number):
+        if number not in self.neural_codecs:
+            settings = self.index.neural_codecs[number]
+            self.neural_codecs[number] = read_codec(self.part(settings.extent, 34), settings)
+        return self.neural_codecs[number]
 
     def decode(self, number):
         """The decoded bytes of a tensor, row-major."""
@@ -332,12 +379,18 @@ class Container:
         if t.profile == STREAM:
             u, w, a, b = read_side(self.part(t.stream.side, 21), t.rows, t.columns, t.stream.scale)
             tables = self.index.codecs[t.stream.codec].tables
+        elif t.profile == NWC:
+            codec = self.neural_codec(t.neural.codec)
+            w, q = read_neural_side(self.part(t.neural.side, 21), t.columns, t.neural.scale,
+                                    codec.settings.qualities)
         out = np.zeros((t.rows, t.columns, t.element_bytes), np.uint8)
         for i, chunk in enumerate(t.chunks):
             data = self.part(chunk, 20)
             r, c = tile(t, i)
             if t.profile == STREAM:
                 data = decode_stream(data, dtype, t.stream, tables, (u[r], w[c], a[r], b[c]))
+            elif t.profile == NWC:
+                data = decode_nwc(data, dtype, t.neural, codec, (w[c], q[c]), r.stop - r.start)
             elif t.profile == EXACT:
                 data = decode_exact(data, dtype, out[r, c].size // t.element_bytes)
             out[r, c] = np.frombuffer(data, np.uint8).reshape(out[r, c].shape)

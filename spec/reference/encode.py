@@ -14,6 +14,7 @@ from flatbuffers import Builder
 
 import xxh3
 from encode_chunks import decoded_tile, exact_chunk, side_vector, stream_chunk, walk
+from encode_neural import decoded_neural_tile, neural_chunk, neural_codec_bytes, neural_side
 
 DTYPES = {"BOOL": (0, 1), "U8": (1, 1), "I8": (2, 1), "F8_E5M2": (3, 1), "F8_E4M3": (4, 1),
           "I16": (5, 2), "U16": (6, 2), "F16": (7, 2), "BF16": (8, 2), "I32": (9, 4),
@@ -42,7 +43,7 @@ def fields(name, dtype, shape, profile, tile):
     tile_rows, tile_columns = tile or (max(rows, 1), max(columns, 1))
     return {"name": name.encode(), "dtype": DTYPES[dtype][0], "profile": profile, "linear": False,
             "shape": list(shape), "rows": rows, "columns": columns, "tile_rows": tile_rows,
-            "tile_columns": tile_columns, "shard": 0, "stream": None}
+            "tile_columns": tile_columns, "shard": 0, "stream": None, "neural": None}
 
 
 def tiles(entry):
@@ -90,6 +91,25 @@ def stream_tensor(name, dtype, shape, codec, stream, side, choose, nb=6, tile=No
     return Tensor(entry, chunks, decoded.tobytes(), side_bytes)
 
 
+def neural_tensor(name, dtype, shape, codec, neural, side, latent, tile=None, exact=None):
+    """neural: codec, scale; side: w, q; latent(latent, chunk row, column) within a tile; exact:
+    {number of a tile: {number of a chunk: elements}}."""
+    entry = fields(name, dtype, shape, 3, tile)
+    entry.update(neural=dict(neural), linear=True)
+    w, quality = (np.array(vector) for vector in side)
+    decoded = np.zeros((entry["rows"], entry["columns"]), f"<u{DTYPES[dtype][1]}")
+    chunks, settings = [], codec.settings
+    for number, (r, c) in enumerate(tiles(entry)):
+        own, rows = (exact or {}).get(number, {}), r.stop - r.start
+        y = np.array([[[latent(i, row, column) for column in range(c.stop - c.start)]
+                       for row in range(-(-rows // settings.chunk))]
+                      for i in range(settings.latents)])
+        chunks.append(neural_chunk(y, quality[c], codec, dtype, rows, own))
+        decoded[r, c] = decoded_neural_tile(y, w[c], quality[c], codec, neural["scale"], dtype,
+                                            rows, own)
+    return Tensor(entry, chunks, decoded.tobytes(), neural_side(*side))
+
+
 # ==== payload ====================================================================================
 
 class Payload:
@@ -106,20 +126,29 @@ class Payload:
         return {"offset": offset, "hash": xxh3.h64(part), "size": len(part), "zero": 0}
 
 
-def layout(tensors, files=(), codecs=(), shards=(("model.safetensors", "{}"),), options=b"{}"):
-    """(payload, description of the index). files: (name, bytes); shards: (name, metadata)."""
+def layout(tensors, files=(), codecs=(), shards=(("model.safetensors", "{}"),), options=b"{}",
+           neural_codecs=()):
+    """(payload, description of the index). files: (name, bytes); shards: (name, metadata);
+    neural_codecs: results of make_neural_codec, or (settings with a name, bytes)."""
     payload = Payload()
     description = {
         "tensors": [], "codecs": list(codecs), "producer": b"encode.py", "options": options,
         "files": [{"name": name.encode(), "extent": payload.add(data)} for name, data in files],
-        "shards": [{"name": n.encode(), "metadata": m.encode()} for n, m in shards]}
+        "shards": [{"name": n.encode(), "metadata": m.encode()} for n, m in shards],
+        "neural_codecs": []}
+    for codec in neural_codecs:
+        settings, data = codec if isinstance(codec, tuple) else (
+            {"name": codec.name, **vars(codec.settings)}, neural_codec_bytes(codec))
+        extent = payload.add(data, 4096 if len(data) >= 1 << 20 else 4)
+        description["neural_codecs"].append({**settings, "extent": extent})
     for tensor in tensors:
         entry = dict(tensor.fields)
         size = len(tensor.side) + sum(map(len, tensor.chunks))
         alignment = 4096 if size >= 1 << 20 else 4
-        if entry["stream"]:
-            entry["stream"] = {**entry["stream"], "side": payload.add(tensor.side, alignment)}
-            alignment = 4
+        for kind in ("stream", "neural"):
+            if entry[kind]:
+                entry[kind] = {**entry[kind], "side": payload.add(tensor.side, alignment)}
+                alignment = 4
         entry["chunks"] = []
         for chunk in tensor.chunks:
             entry["chunks"].append(payload.add(chunk, alignment))
@@ -180,13 +209,33 @@ class IndexBuilder:
         self.b.PrependStructSlot(5, self.extent(stream["side"]), 0)
         return self.b.EndObject()
 
+    def neural(self, neural):
+        self.b.StartObject(3)
+        self.b.PrependUint16Slot(0, neural["codec"], 0)
+        self.b.PrependFloat32Slot(1, neural["scale"], 0.0)
+        self.b.PrependStructSlot(2, self.extent(neural["side"]), 0)
+        return self.b.EndObject()
+
+    def neural_codec(self, codec):
+        name = self.string(codec["name"].encode())
+        self.b.StartObject(7)
+        self.references({0: name})
+        self.b.PrependUint16Slot(1, codec["chunk"], 0)
+        self.b.PrependUint16Slot(2, codec["latents"], 0)
+        self.b.PrependUint16Slot(3, codec["width"], 0)
+        self.b.PrependUint8Slot(4, codec["blocks"], 0)
+        self.b.PrependUint8Slot(5, codec["qualities"], 0)
+        self.b.PrependStructSlot(6, self.extent(codec["extent"]), 0)
+        return self.b.EndObject()
+
     def tensor(self, t):
         name = self.string(t["name"])
         shape = self.vector(t["shape"], 8, self.b.PrependUint64)
         chunks = self.vector(t["chunks"], 24, self.chunk)
         stream = self.stream(t["stream"]) if t["stream"] else None
-        self.b.StartObject(13)
-        self.references({0: name, 4: shape, 9: chunks, 12: stream})
+        neural = self.neural(t["neural"]) if t["neural"] else None
+        self.b.StartObject(14)
+        self.references({0: name, 4: shape, 9: chunks, 12: stream, 13: neural})
         self.b.PrependUint8Slot(1, t["dtype"], 0)
         self.b.PrependUint8Slot(2, t["profile"], 0)
         self.b.PrependBoolSlot(3, t["linear"], False)
@@ -233,9 +282,11 @@ class IndexBuilder:
                  4: self.string(description["producer"])}
         shared = description["options"] is SAME_AS_PRODUCER
         slots[5] = slots[4] if shared else self.string(description["options"])
-        if "newer" in description:  # a string that version 1.0 does not have
-            slots[6] = self.string(description["newer"])
-        self.b.StartObject(7)
+        if description["neural_codecs"]:
+            slots[6] = self.tables(self.neural_codec, description["neural_codecs"])
+        if "newer" in description:  # a string that no version has yet
+            slots[40] = self.string(description["newer"])
+        self.b.StartObject(41)
         self.references(slots)
         return self.b.EndObject()
 
@@ -262,6 +313,11 @@ def superblock(at, index, **changed):
     return bytes(data) + struct.pack("<Q", xxh3.h64(data))
 
 
+def features(description):
+    """What the superblock says about an index: version 1.1 where it has neural codecs."""
+    return {"minor": 1, "required_features": 1} if description["neural_codecs"] else {}
+
+
 def assemble(payload, index, **changed):
     payload = bytes(payload) + bytes(-len(payload) % 8)
     return superblock(4096 + len(payload), index, **changed) + payload + index
@@ -270,4 +326,4 @@ def assemble(payload, index, **changed):
 def container(tensors, **parts):
     """A valid file; parts as for layout()."""
     payload, description = layout(tensors, **parts)
-    return assemble(payload, build_index(description))
+    return assemble(payload, build_index(description), **features(description))

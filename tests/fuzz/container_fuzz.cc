@@ -8,10 +8,14 @@
 namespace nwc {
 namespace {
 
-constexpr uint64_t kMostDecoded = 1 << 20;  // keeps a run short; larger tensors are left out
+// Keep a run short; larger tensors and nets are left out.
+constexpr uint64_t kMostDecoded = 1 << 20;
+constexpr uint64_t kMostDecodedByNet = 1 << 14;
+constexpr uint64_t kMostParameters = 1 << 12;
 
 void MendHashes(std::vector<uint8_t>* file) {
   Superblock s;
+  s.required_features = LoadLittle<uint32_t>(&(*file)[12]) & kNeuralFeature;
   s.file_size = file->size();
   s.index_offset = LoadLittle<uint64_t>(&(*file)[24]);
   s.index_size = LoadLittle<uint64_t>(&(*file)[32]);
@@ -21,17 +25,30 @@ void MendHashes(std::vector<uint8_t>* file) {
   std::copy(block.begin(), block.end(), file->begin());
 }
 
-void DecodeTensor(ByteSpan file, const TensorInfo& tensor, const Index& index) {
-  if (tensor.decoded_bytes() > kMostDecoded) return;
-  ByteSpan side;
-  std::shared_ptr<const StreamTables> tables;
-  TensorInfo mended = tensor;
-  if (tensor.supported() && tensor.stream) {
-    side = file.subspan(tensor.stream->side.offset, tensor.stream->side.size);
-    mended.stream->side.hash = Hash64(side);
-    tables = std::make_shared<const StreamTables>(index.codecs[tensor.stream->codec].tables);
+// Null where it is malformed.
+ChunkCodec CodecOf(ByteSpan file, const TensorInfo& tensor, const Index& index) {
+  if (tensor.stream) {
+    return std::make_shared<const StreamTables>(index.codecs[tensor.stream->codec].tables);
   }
-  const auto decoder = ChunkDecoder::Create(mended, side, tables);
+  if (!tensor.neural) return nullptr;
+  NeuralCodecInfo info = index.neural_codecs[tensor.neural->codec];
+  const ByteSpan bytes = file.subspan(info.extent.offset, info.extent.size);
+  info.extent.hash = Hash64(bytes);
+  const auto codec = ReadNeuralCodec(info, bytes);
+  if (!codec.ok() || codec->parameter_count() > kMostParameters) return nullptr;
+  return std::make_shared<const NeuralDecodeCodec>(*codec);
+}
+
+void DecodeTensor(ByteSpan file, const TensorInfo& tensor, const Index& index) {
+  if (!tensor.supported()) return;
+  if (tensor.decoded_bytes() > (tensor.neural ? kMostDecodedByNet : kMostDecoded)) return;
+  ByteSpan side;
+  TensorInfo mended = tensor;
+  if (tensor.side() != nullptr) {
+    side = file.subspan(tensor.side()->offset, tensor.side()->size);
+    (mended.stream ? mended.stream->side : mended.neural->side).hash = Hash64(side);
+  }
+  const auto decoder = ChunkDecoder::Create(mended, side, CodecOf(file, tensor, index));
   if (!decoder.ok()) return;
   std::vector<uint8_t> out(tensor.decoded_bytes());
   for (size_t i = 0; i < tensor.chunks.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "tests/fuzz/chunk_input.h"
+#include "tests/fuzz/neural_input.h"
 #include "tests/support/keeping_sink.h"
 
 namespace nwc {
@@ -75,7 +76,47 @@ std::vector<uint8_t> Container() {
   return sink.bytes;
 }
 
+std::vector<uint8_t> NeuralChunk(const NeuralCase& c, const NeuralCodec& codec, bool exact,
+                                 uint32_t seed) {
+  const auto chunk = EncodeNeuralChunk(MakeNeuralTile(c.tensor, codec, exact, seed), c.tensor.dtype,
+                                       c.side.column_quality, NeuralEncodeTables(codec));
+  if (!chunk.ok()) std::abort();
+  return *chunk;
+}
+
+std::vector<uint8_t> NeuralContainer(const NeuralCodec& codec) {
+  KeepingSink sink;
+  ContainerWriter writer(&sink);
+  writer.AddShard({"model.safetensors", "{}"});
+  const auto position = writer.AddNeuralCodec(codec);
+  NeuralCase c = MakeNeuralCase(10, 40);
+  c.tensor.name = "layers.0.nwc";
+  const std::vector<std::vector<uint8_t>> chunks = {NeuralChunk(c, codec, true, 9)};
+  if (!position.ok() || !writer.AddTensor(c.tensor, SerializeNeuralSideInfo(c.side), chunks).ok() ||
+      !writer.Finish().ok()) {
+    std::abort();
+  }
+  return sink.bytes;
+}
+
+void WriteNeural(const fs::path& root) {
+  const NeuralSettings settings{.chunk = 4, .latents = 3, .width = 8, .blocks = 1, .qualities = 2};
+  const NeuralCodec codec = MakeNeuralCodec(settings, 1);
+  Write(root / "container" / "neural", NeuralContainer(codec));
+  Write(root / "neural_codec" / "thin", Prefixed({3, 2, 7, 1, 1}, *SerializeNeuralCodec(codec)));
+  uint32_t seed = 1;
+  for (const auto& [a, b] : {std::pair<uint8_t, uint8_t>{3, 31}, {0x45, 0x60}, {0x90, 0xA3}}) {
+    const NeuralCase c = MakeNeuralCase(a, b);
+    Write(root / "neural_chunk" / ("plain" + std::to_string(seed)),
+          Prefixed({a, b}, NeuralChunk(c, codec, false, seed)));
+    Write(root / "neural_chunk" / ("exact" + std::to_string(seed)),
+          Prefixed({a, b}, NeuralChunk(c, codec, true, seed)));
+    ++seed;
+  }
+}
+
 void WriteAll(const fs::path& root) {
+  WriteNeural(root);
   Write(root / "container" / "small", Container());
   uint32_t seed = 1;
   for (const auto& [a, b] : {std::pair<uint8_t, uint8_t>{3, 31}, {0x45, 0x60}, {0x90, 0xA3}}) {

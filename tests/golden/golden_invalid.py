@@ -10,7 +10,8 @@ import numpy as np
 import encode
 from encode import exact_tensor, raw_tensor, stream_tensor
 from encode_chunks import side_vector, stream_chunk
-from golden_valid import PLAIN, TINY, Numbers
+from golden_numbers import Numbers
+from golden_valid import PLAIN, TINY
 
 INVALID = {}
 FILES = [("config.json", b"{}\n")]

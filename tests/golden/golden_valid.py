@@ -1,45 +1,16 @@
 """The valid golden containers: VALID = {name: function that returns (bytes, its tensors)}."""
 import encode
+import golden_neural
 from encode import exact_tensor, raw_tensor, stream_tensor
 from encode_chunks import make_codec, nearest, side_vector
+from golden_numbers import Numbers
 
-VALID = {}
+VALID = dict(golden_neural.VALID)
 
 
 def golden(function):
     VALID[function.__name__] = function
     return function
-
-
-class Numbers:
-    """xorshift64*: the same on every machine and in every version of Python."""
-
-    def __init__(self, seed):
-        self.state = seed * 0x9E3779B97F4A7C15 & (1 << 64) - 1
-
-    def bits(self, count):
-        x = self.state
-        x ^= x >> 12
-        x ^= x << 25 & (1 << 64) - 1
-        self.state = x ^ x >> 27
-        return (self.state * 0x2545F4914F6CDD1D & (1 << 64) - 1) >> 64 - count
-
-    def between(self, low, high):
-        return low + self.bits(40) % (high - low + 1)
-
-    def list(self, count, low, high):
-        return [self.between(low, high) for _ in range(count)]
-
-    def index(self, _row, _column, largest, _q):
-        """Mostly small indices, now and then any."""
-        reach = largest if self.bits(2) == 0 else min(largest, 2)
-        return self.between(-reach, reach)
-
-    def floats(self, count, width):
-        """Bits that look like weights: few exponents, any mantissa."""
-        exponent_at = {16: 7, 32: 23}[width]
-        return [self.bits(1) << width - 1 | self.between(115, 122) << exponent_at |
-                self.bits(exponent_at) for _ in range(count)]
 
 
 TINY = make_codec("tiny", lambda t, q: 1)
@@ -200,17 +171,17 @@ def rounding():
 
 @golden
 def unknown_profile():
-    """A tensor of profile 3 between two that every reader of 1.0 loads."""
+    """A tensor of an unknown profile between two that every reader loads."""
     numbers = Numbers(10)
     tensors = [raw_tensor("before", "U8", (4,), b"\1\2\3\4"),
-               raw_tensor("unknown", "F16", (4, 6), bytes(range(48)), tile_rows=3, profile=3),
+               raw_tensor("unknown", "F16", (4, 6), bytes(range(48)), tile_rows=3, profile=200),
                stream_of(numbers, "after", "BF16", (6, 5))]
     return finish(tensors, codecs=[SMALL])
 
 
 @golden
 def newer_minor():
-    """Version 1.7, with an index field that 1.0 does not have."""
+    """Version 1.7, with an index field that no version has yet."""
     tensors = [raw_tensor("w", "F32", (2, 1), bytes.fromhex("0000803F000000C0"))]
     payload, description = encode.layout(tensors)
     description["newer"] = b"a field of version 1.7"

@@ -14,11 +14,12 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "spec" / "reference")]
 
 import xxh3  # noqa: E402
 from golden_invalid import INVALID  # noqa: E402
+from golden_invalid_neural import INVALID_NEURAL  # noqa: E402
 from golden_valid import VALID  # noqa: E402
 from encode import DTYPES  # noqa: E402
 
 DTYPE_NAMES = [name for name in DTYPES]
-PROFILES = ("raw", "exact", "stream")
+PROFILES = ("raw", "exact", "stream", "nwc")
 
 
 def hex128(data):
@@ -52,7 +53,7 @@ def main():
         data, tensors = make()
         (output / "valid" / f"{name}.nwc").write_bytes(data)
         (output / "valid" / f"{name}.json").write_text(listing(tensors))
-    for name, make in INVALID.items():
+    for name, make in {**INVALID, **INVALID_NEURAL}.items():
         (output / "invalid" / f"{name}.nwc").write_bytes(make())
 
 

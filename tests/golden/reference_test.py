@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from fractions import Fraction
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,10 +24,13 @@ sys.path[:0] = [str(REFERENCE), str(HERE)]
 
 import numpy as np  # noqa: E402
 
+import neural_tolerance  # noqa: E402
 import xxh3  # noqa: E402
 from codec import FormatError, Rans, alias_table  # noqa: E402
 from decode import Container, Unsupported  # noqa: E402
-from golden_valid import Numbers  # noqa: E402
+from golden_neural import THIN  # noqa: E402
+from golden_numbers import Numbers  # noqa: E402
+from neural import fma  # noqa: E402
 
 BINARIES = None
 
@@ -94,7 +98,7 @@ class GoldenFiles(unittest.TestCase):
                 read_everything(path.read_bytes())
             rules.add(int(path.name[1:3]))
             self.assertEqual(caught.exception.rule, int(path.name[1:3]), path.name)
-        self.assertEqual(rules, set(range(1, 32)))
+        self.assertEqual(rules, set(range(1, 38)))
 
     def test_are_made_again_byte_for_byte(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -105,6 +109,28 @@ class GoldenFiles(unittest.TestCase):
             self.assertEqual(made, kept)
             for path in made:
                 self.assertEqual((folder / path).read_bytes(), (HERE / path).read_bytes(), path)
+
+
+class OtherArithmetic(unittest.TestCase):
+    def test_stays_within_the_tolerance(self):
+        numbers = Numbers(31)
+        y = np.array([numbers.list(200, -8, 8) for _ in range(THIN.settings.latents)])
+        for kind, error in neural_tolerance.errors(THIN, y, np.arange(200) % 4).items():
+            with self.subTest(kind):
+                self.assertLessEqual(error, neural_tolerance.LIMITS[kind])
+
+    def test_fused_multiply_add_rounds_once(self):
+        numbers = Numbers(32)
+        for _ in range(300):
+            a, b, c = (np.array([numbers.between(1 << 23, (1 << 24) - 1)], np.float32) *
+                       np.float32(2.0 ** numbers.between(-8, 8)) for _ in range(3))
+            c = -c * np.float32(2.0 ** 24)
+            exact = Fraction(float(a[0])) * Fraction(float(b[0])) + Fraction(float(c[0]))
+            found = fma(a, b, c)[0]
+            distance = abs(Fraction(float(found)) - exact)
+            for neighbour in (np.nextafter(found, np.float32(np.inf)),
+                              np.nextafter(found, np.float32(-np.inf))):
+                self.assertLessEqual(distance, abs(Fraction(float(neighbour)) - exact))
 
 
 class WorkedExamples(unittest.TestCase):
