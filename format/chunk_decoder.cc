@@ -25,7 +25,8 @@ Result<ChunkDecoder> ChunkDecoder::Create(const TensorInfo& tensor, ByteSpan sid
   }
   if (stream) {
     NWC_ASSIGN_OR_RETURN(SideInfo parsed,
-                         ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale));
+                         ParseSideInfo(side, tensor.rows, tensor.columns, tensor.stream->scale,
+                                       tensor.stream->row_gains));
     decoder.stream_ =
         std::make_shared<StreamDecoder>(tensor, std::move(parsed), std::move(codec.stream));
     return decoder;

@@ -82,6 +82,7 @@ Result<StreamInfo> FromFb(const fb::Stream& s) {
   info.offset1 = s.offset1();
   info.offset2 = s.offset2();
   info.side = FromFb(*s.side());
+  info.row_gains = s.row_gains();
   return info;
 }
 
@@ -210,7 +211,7 @@ flatbuffers::Offset<fb::Tensor> ToFb(const TensorInfo& t, flatbuffers::FlatBuffe
   if (t.stream) {
     const fb::Extent side = ToFb(t.stream->side);
     stream = fb::CreateStream(*b, t.stream->codec, t.stream->trellis, t.stream->scale,
-                              t.stream->offset1, t.stream->offset2, &side);
+                              t.stream->offset1, t.stream->offset2, &side, t.stream->row_gains);
   }
   flatbuffers::Offset<fb::Neural> neural;
   if (t.neural) {
@@ -283,6 +284,12 @@ Result<NeuralCodec> ReadNeuralCodec(const NeuralCodecInfo& info, ByteSpan bytes)
   NWC_ASSIGN_OR_RETURN(NeuralCodec codec, ParseNeuralCodec(info, bytes));
   codec.name = info.name;
   return codec;
+}
+
+uint32_t FeaturesOf(const Index& index) {
+  const bool gains = std::any_of(index.tensors.begin(), index.tensors.end(),
+                                 [](const auto& t) { return t.stream && t.stream->row_gains; });
+  return (index.neural_codecs.empty() ? 0 : kNeuralFeature) | (gains ? kRowGainFeature : 0);
 }
 
 std::vector<uint8_t> SerializeIndex(const Index& index) {

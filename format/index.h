@@ -43,6 +43,7 @@ struct StreamInfo {
   int8_t offset1 = 0;  // 64ths of a step
   int8_t offset2 = 0;
   Extent side;
+  bool row_gains = false;  // whether the side information has them
 };
 
 // How an `nwc` tensor is reconstructed (spec/codec.md sections 11 and 12).
@@ -123,7 +124,10 @@ struct Index {
 // Deterministic: equal values give equal bytes.
 std::vector<uint8_t> SerializeIndex(const Index& index);
 
-// `bytes` is the whole index; checks R7-R19, R32 and R33 against `superblock`.
+// The required_features that a file with this index must state.
+uint32_t FeaturesOf(const Index& index);
+
+// `bytes` is the whole index; checks R7-R19, R32, R33 and R38 against `superblock`.
 Result<Index> ParseIndex(ByteSpan bytes, const Superblock& superblock);
 
 // The first integer between dots in a tensor's name ("model.layers.11.mlp..." is 11), or nothing.

@@ -238,11 +238,18 @@ Status CheckNeural(const TensorInfo& t, const Index& index) {
   return {};
 }
 
-Status CheckNeuralCodecs(const Index& index, const Superblock& superblock) {
-  const bool announced = (superblock.required_features & kNeuralFeature) != 0;
-  if (announced != !index.neural_codecs.empty()) {
+Status CheckFeatures(const Index& index, const Superblock& superblock) {
+  const uint32_t wrong = superblock.required_features ^ FeaturesOf(index);
+  if ((wrong & kNeuralFeature) != 0) {
     return Status::Corrupt(32, "neural codecs against the features in the superblock");
   }
+  if ((wrong & kRowGainFeature) != 0) {
+    return Status::Corrupt(38, "row gains against the features in the superblock");
+  }
+  return {};
+}
+
+Status CheckNeuralCodecs(const Index& index) {
   for (const NeuralCodecInfo& c : index.neural_codecs) {
     if (!c.InRange() || c.extent.size < c.min_stored_bytes() ||
         c.extent.size > c.max_stored_bytes()) {
@@ -289,7 +296,8 @@ Status ValidateIndex(const Index& index, const Superblock& superblock) {
     NWC_RETURN_IF_ERROR(CheckChunkCount(t, products.elements));
   }
   NWC_RETURN_IF_ERROR(CheckPayload(index, superblock));
-  NWC_RETURN_IF_ERROR(CheckNeuralCodecs(index, superblock));
+  NWC_RETURN_IF_ERROR(CheckFeatures(index, superblock));
+  NWC_RETURN_IF_ERROR(CheckNeuralCodecs(index));
   for (const TensorInfo& t : index.tensors) {
     NWC_RETURN_IF_ERROR(CheckNeural(t, index));
     NWC_RETURN_IF_ERROR(CheckChunkSizes(index, t));

@@ -61,7 +61,7 @@ Result<Superblock> ParseSuperblock(ByteSpan block, uint64_t real_size) {
   }
   const auto zeros = block.subspan(kZeroAt, kHashAt - kZeroAt);
   const auto features = LoadLittle<uint32_t>(&block[kFeaturesAt]);
-  if ((features & ~kNeuralFeature) != 0 ||
+  if ((features & ~(kNeuralFeature | kRowGainFeature)) != 0 ||
       std::any_of(zeros.begin(), zeros.end(), [](uint8_t b) { return b != 0; })) {
     return Status::Corrupt(4, "needs features this build does not know: update nwc");
   }

@@ -16,6 +16,8 @@ inline constexpr uint16_t kMajor = 1;
 inline constexpr uint16_t kMinor = 1;  // newest this build writes and knows
 // The file holds neural codecs, for which version 1.0 has no place in the payload.
 inline constexpr uint32_t kNeuralFeature = 1;
+// A tensor has row gains, which version 1.0 would take for damage.
+inline constexpr uint32_t kRowGainFeature = 2;
 inline constexpr uint64_t kSuperblockSize = 4096;
 inline constexpr uint64_t kMaxIndexBytes = 1ull << 30;
 inline constexpr uint64_t kMaxTensorBytes = 1ull << 48;
@@ -36,7 +38,7 @@ struct Superblock {
   uint64_t index_offset = 0;  // bytes from the start of the file
   uint64_t index_size = 0;    // bytes
   Hash128 root_hash;
-  uint32_t required_features = 0;  // kNeuralFeature or nothing
+  uint32_t required_features = 0;  // kNeuralFeature and kRowGainFeature, or fewer
 };
 
 // Says the oldest version that knows the features.

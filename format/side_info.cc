@@ -163,19 +163,31 @@ std::vector<uint8_t> SerializeSideInfo(const SideInfo& side) {
   for (const auto* v : {&side.row_step, &side.column_step, &side.row_table, &side.column_table}) {
     SerializeVector(*v, &out);
   }
+  if (!side.row_gain.empty()) SerializeVector(side.row_gain, &out);
   return out;
 }
 
-Result<SideInfo> ParseSideInfo(ByteSpan bytes, uint64_t rows, uint64_t columns, float scale) {
+Result<SideInfo> ParseSideInfo(ByteSpan bytes, uint64_t rows, uint64_t columns, float scale,
+                               bool row_gains) {
   SideInfo side;
   Parser parser(bytes);
   NWC_RETURN_IF_ERROR(parser.Vector(rows, &side.row_step));
   NWC_RETURN_IF_ERROR(parser.Vector(columns, &side.column_step));
   NWC_RETURN_IF_ERROR(parser.Vector(rows, &side.row_table));
   NWC_RETURN_IF_ERROR(parser.Vector(columns, &side.column_table));
+  if (row_gains) NWC_RETURN_IF_ERROR(parser.Vector(rows, &side.row_gain));
   if (!parser.done()) return Parser::Bad("has bytes left over");
   NWC_RETURN_IF_ERROR(CheckExponents(side.row_step, side.column_step, scale));
   return side;
+}
+
+std::vector<float> RowSteps(const SideInfo& side, uint64_t begin, uint64_t end) {
+  std::vector<float> steps;
+  steps.reserve(end - begin);
+  for (uint64_t j = begin; j < end; ++j) {
+    steps.push_back(RowStep(side.row_step[j], side.row_gain.empty() ? 0 : side.row_gain[j]));
+  }
+  return steps;
 }
 
 std::vector<uint8_t> SerializeNeuralSideInfo(const NeuralSideInfo& side) {

@@ -108,8 +108,7 @@ StreamDecoder::StreamDecoder(const TensorInfo& tensor, SideInfo side,
       info_(*tensor.stream),
       side_(std::move(side)),
       tables_(std::move(tables)) {
-  row_steps_.reserve(side_.row_step.size());
-  for (const int16_t code : side_.row_step) row_steps_.push_back(StepOfCode(code));
+  row_steps_ = RowSteps(side_, 0, side_.row_step.size());
   column_factors_.reserve(side_.column_step.size());
   for (const int16_t code : side_.column_step) {
     column_factors_.push_back(ColumnFactor(info_.scale, code));

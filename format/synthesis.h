@@ -22,6 +22,12 @@ inline float StepOfCode(int code) {
   return std::bit_cast<float>(mantissa + (static_cast<uint32_t>(code >> 3) << 23));
 }
 
+// What a row's step is multiplied by, kMinStepCode ≤ gain ≤ kMaxStepCode: 0.5 … 1.499; exact.
+inline float GainFactor(int gain) { return 1.0f + static_cast<float>(gain) * 0x1p-10f; }
+
+// row_j of the spec.
+inline float RowStep(int code, int gain) { return StepOfCode(code) * GainFactor(gain); }
+
 // column_i of the spec: what an integer n is first multiplied by.
 inline float ColumnFactor(float scale, int column_code) {
   return (scale * StepOfCode(column_code)) * (1.0f / kOffsetUnit);

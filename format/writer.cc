@@ -87,7 +87,7 @@ Status ContainerWriter::AddTensor(TensorInfo tensor, ByteSpan side,
 Status ContainerWriter::Finish() {
   NWC_RETURN_IF_ERROR(PadTo(8));
   Superblock superblock;
-  superblock.required_features = index_.neural_codecs.empty() ? 0 : kNeuralFeature;
+  superblock.required_features = FeaturesOf(index_);
   superblock.index_offset = offset_;
   const std::vector<uint8_t> bytes = SerializeIndex(index_);
   if (bytes.size() > kMaxIndexBytes) {

@@ -89,7 +89,7 @@ def step(codes):
     return np.ldexp(MANTISSA[codes & 7], codes >> 3).astype(np.float32)
 
 
-def reconstruct(k, q, stream, u, w):
+def reconstruct(k, q, stream, u, w, g):
     """float32 values of the indices k[row, column] quantised by q[row, column]."""
     v = 2 * k - q * np.sign(k)
     theta = np.where(np.abs(k) == 1, stream.offset1, stream.offset2)
@@ -97,7 +97,8 @@ def reconstruct(k, q, stream, u, w):
     column = np.float32(stream.scale) * step(w)
     column = column * np.float32(2.0 ** -6)
     values = n * column[None, :]
-    return values * step(u)[:, None]
+    row = step(u) * (1 + g * 2.0 ** -10).astype(np.float32)
+    return values * row[:, None]
 
 
 def to_dtype(values, dtype):
@@ -153,14 +154,14 @@ def read_vectors(data, counts):
     return vectors
 
 
-def read_side(data, rows, columns, scale):
-    """row_step u, column_step w, row_table a, column_table b"""
-    vectors = read_vectors(data, (rows, columns, rows, columns))
+def read_side(data, rows, columns, scale, row_gains):
+    """row_step u, column_step w, row_table a, column_table b, row_gain g"""
+    vectors = read_vectors(data, (rows, columns, rows, columns) + (rows,) * bool(row_gains))
     u, w = vectors[:2]
     exponent = math.frexp(scale)[1] - 1
     require(exponent + int(min(u)) // 8 + int(min(w)) // 8 >= -100 and
             exponent + int(max(u)) // 8 + int(max(w)) // 8 <= 100, 22, "products of steps")
-    return vectors
+    return vectors if row_gains else vectors + [np.zeros(rows, int)]
 
 
 # ==== codec.md 7 to 9: chunks ====================================================================
@@ -215,8 +216,8 @@ def decode_stripes(rans, t_of_weight, codec_tables, trellis, nb):
 
 
 def decode_stream(data, dtype, stream, tables, side):
-    """Bytes of a tile; `side` holds u, w, a and b of its rows and columns."""
-    u, w, a, b = side
+    """Bytes of a tile; `side` holds u, w, a, b and g of its rows and columns."""
+    u, w, a, b, g = side
     m, n, element = len(u), len(w), ELEMENTS[dtype]
     parts = Parts(data, 23)
     nb, zero = parts.take("u1", 2).tolist()
@@ -239,7 +240,7 @@ def decode_stream(data, dtype, stream, tables, side):
     require(ascending(column_ids, n) and ascending(patch_ids, m * n), 25,
             "exact columns or patches are not ascending inside the tile")
     k, q = decode_stripes(Rans(states, words), t_of_weight, tables, stream.trellis, nb)
-    bits = to_dtype(reconstruct(k, q, stream, u, w), dtype)
+    bits = to_dtype(reconstruct(k, q, stream, u, w, g), dtype)
     bits[:, column_ids] = column_values.T
     bits.reshape(-1)[patch_ids] = patch_values
     return bits.astype(element).tobytes()

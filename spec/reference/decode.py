@@ -42,7 +42,7 @@ def read_superblock(data, check_hashes):
     if check_hashes:
         require(xxh3.h64(data[:4088]) == own_hash, 2, "superblock hash does not match")
     require(major == 1, 3, f"major version {major}")
-    require(features & ~1 == 0 and not any(data[56:4088]), 4,
+    require(features & ~3 == 0 and not any(data[56:4088]), 4,
             "unknown feature or reserved byte in use")
     require(file_size == len(data), 5, f"{len(data)} bytes, the superblock says {file_size}")
     require(offset % 8 == 0 and offset >= SUPERBLOCK and 8 <= size <= 1 << 30 and
@@ -64,7 +64,7 @@ TABLES = {
                ("decoded_hash", "Hash128"), ("shard", "ushort"), ("stream", "Stream"),
                ("neural", "Neural")),
     "Stream": (("codec", "ushort"), ("trellis", "ubyte"), ("scale", "float"), ("offset1", "byte"),
-               ("offset2", "byte"), ("side", "Extent")),
+               ("offset2", "byte"), ("side", "Extent"), ("row_gains", "bool")),
     "Neural": (("codec", "ushort"), ("scale", "float"), ("side", "Extent")),
     "NeuralCodec": (("name", "string"), ("chunk", "ushort"), ("latents", "ushort"),
                     ("width", "ushort"), ("blocks", "ubyte"), ("qualities", "ubyte"),
@@ -260,9 +260,11 @@ def check_payload(index, superblock):  # R15
     require(superblock.index_offset - at < 4096, 15, "bytes before the index belong to nothing")
 
 
-def check_neural(index, superblock):  # R32, R33
+def check_neural(index, superblock):  # R32, R33, R38
     require(len(index.neural_codecs) <= 256 and
             bool(superblock.features & 1) == bool(index.neural_codecs), 32, "neural codecs")
+    gains = any(t.stream and t.stream.row_gains for t in index.tensors)
+    require(bool(superblock.features & 2) == gains, 38, "row gains")
     for codec in index.neural_codecs:
         require(check_settings(codec), 32, f"settings of neural codec {codec.name!r}")
     for t in index.tensors:
@@ -377,7 +379,8 @@ class Container:
             raise Unsupported(f"{shown(t)} has the unknown profile {t.profile}")
         dtype = DTYPES[t.dtype]
         if t.profile == STREAM:
-            u, w, a, b = read_side(self.part(t.stream.side, 21), t.rows, t.columns, t.stream.scale)
+            u, w, a, b, g = read_side(self.part(t.stream.side, 21), t.rows, t.columns,
+                                      t.stream.scale, t.stream.row_gains)
             tables = self.index.codecs[t.stream.codec].tables
         elif t.profile == NWC:
             codec = self.neural_codec(t.neural.codec)
@@ -388,7 +391,7 @@ class Container:
             data = self.part(chunk, 20)
             r, c = tile(t, i)
             if t.profile == STREAM:
-                data = decode_stream(data, dtype, t.stream, tables, (u[r], w[c], a[r], b[c]))
+                data = decode_stream(data, dtype, t.stream, tables, (u[r], w[c], a[r], b[c], g[r]))
             elif t.profile == NWC:
                 data = decode_nwc(data, dtype, t.neural, codec, (w[c], q[c]), r.stop - r.start)
             elif t.profile == EXACT:

@@ -74,11 +74,14 @@ def exact_tensor(name, dtype, shape, elements, tile_rows=None):
 
 def stream_tensor(name, dtype, shape, codec, stream, side, choose, nb=6, tile=None, exact=None,
                   side_bytes=None):
-    """stream: codec, trellis, scale, offset1, offset2; side: u, w, a, b; choose(row, column, K, q)
-    within a tile, see walk(); exact: {number of a tile: exact columns and patches}."""
+    """stream: codec, trellis, scale, offset1, offset2; side: u, w, a, b and, where the tensor has
+    row gains, g; choose(row, column, K, q) within a tile, see walk(); exact: {number of a tile:
+    exact columns and patches}."""
     entry = fields(name, dtype, shape, 2, tile)
     entry.update(stream=dict(stream), linear=True)
-    u, w, a, b = (np.array(vector) for vector in side)
+    entry["stream"]["row_gains"] = len(side) > 4
+    u, w, a, b = (np.array(vector) for vector in side[:4])
+    g = np.array(side[4]) if len(side) > 4 else np.zeros(len(u), int)
     decoded = np.zeros((entry["rows"], entry["columns"]), f"<u{DTYPES[dtype][1]}")
     chunks = []
     for number, (r, c) in enumerate(tiles(entry)):
@@ -86,7 +89,8 @@ def stream_tensor(name, dtype, shape, codec, stream, side, choose, nb=6, tile=No
         t = np.clip(a[r, None] + b[None, c], 0, 63)
         k, q = walk(t, codec["tables"], stream["trellis"], choose)
         chunks.append(stream_chunk(k, q, t, codec["tables"], nb, dtype, own))
-        decoded[r, c] = decoded_tile(k, q, SimpleNamespace(**stream), u[r], w[c], dtype, own)
+        decoded[r, c] = decoded_tile(k, q, SimpleNamespace(**stream), (u[r], w[c], g[r]), dtype,
+                                     own)
     side_bytes = side_bytes or b"".join(side_vector(vector) for vector in side)
     return Tensor(entry, chunks, decoded.tobytes(), side_bytes)
 
@@ -200,13 +204,16 @@ class IndexBuilder:
                 self.b.PrependUOffsetTRelativeSlot(slot, offset, 0)
 
     def stream(self, stream):
-        self.b.StartObject(6)
+        gains = stream.get("row_gains", False)
+        self.b.StartObject(7 if gains else 6)
         self.b.PrependUint16Slot(0, stream["codec"], 0)
         self.b.PrependUint8Slot(1, stream["trellis"], 0)
         self.b.PrependFloat32Slot(2, stream["scale"], 0.0)
         self.b.PrependInt8Slot(3, stream["offset1"], 0)
         self.b.PrependInt8Slot(4, stream["offset2"], 0)
         self.b.PrependStructSlot(5, self.extent(stream["side"]), 0)
+        if gains:
+            self.b.PrependBoolSlot(6, True, False)
         return self.b.EndObject()
 
     def neural(self, neural):
@@ -314,8 +321,10 @@ def superblock(at, index, **changed):
 
 
 def features(description):
-    """What the superblock says about an index: version 1.1 where it has neural codecs."""
-    return {"minor": 1, "required_features": 1} if description["neural_codecs"] else {}
+    """What the superblock says about an index: version 1.1 where it has neural codecs or gains."""
+    gains = any((t["stream"] or {}).get("row_gains") for t in description["tensors"])
+    bits = bool(description["neural_codecs"]) + 2 * gains
+    return {"minor": 1, "required_features": bits} if bits else {}
 
 
 def assemble(payload, index, **changed):

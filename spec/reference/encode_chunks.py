@@ -151,9 +151,10 @@ def stream_chunk(k, q, t_of_weight, tables, nb, dtype, exact=(), last_states=(1 
     return pad4(data + np.array([patches[at] for at in sorted(patches)], element).tobytes())
 
 
-def decoded_tile(k, q, stream, u, w, dtype, exact=()):
-    """What stream_chunk's result decodes to; stream has scale, offset1 and offset2."""
-    bits = to_dtype(reconstruct(k, q, stream, u, w), dtype)
+def decoded_tile(k, q, stream, side, dtype, exact=()):
+    """What stream_chunk's result decodes to; stream has scale, offset1 and offset2; side: u, w, g."""
+    u, w, g = side
+    bits = to_dtype(reconstruct(k, q, stream, u, w, g), dtype)
     for column, elements in (exact[0] if exact else {}).items():
         bits[:, column] = elements
     for at, element in (exact[1] if exact else {}).items():

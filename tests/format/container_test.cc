@@ -135,7 +135,7 @@ TEST(Container, EachIndexRuleHasItsNumber) {
   EXPECT_EQ(tensor([](TensorInfo* t) { t->chunks[1].offset = UINT64_MAX - 3; }), 15);
   EXPECT_EQ(tensor([](TensorInfo* t) { t->chunks[1].size = 4; }), 16);
   EXPECT_EQ(tensor([](TensorInfo* t) {
-              t->stream = StreamInfo{0, 2, 1.0f, 0, 0, {4120, 0, 0}};
+              t->stream = StreamInfo{0, 2, 1.0f, 0, 0, {4120, 0, 0}, false};
             }),
             17);
   EXPECT_EQ(RuleAfter([](Index* i) { i->codecs[0].tables.frequencies[3][0] += 1; }), 18);

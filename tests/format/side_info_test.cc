@@ -39,8 +39,32 @@ TEST(SideInfo, RoundTrips) {
   }
 }
 
+TEST(SideInfo, RowGainsAreAFifthVectorOnlyWhereAsked) {
+  std::mt19937 rng(8);
+  SideInfo side = RandomSide(&rng, 20, 30, 9);
+  const auto plain = SerializeSideInfo(side);
+  for (int16_t j = 0; j < 20; ++j) side.row_gain.push_back(static_cast<int16_t>(j * 53 - 512));
+  const auto bytes = SerializeSideInfo(side);
+  ASSERT_GT(bytes.size(), plain.size());
+  EXPECT_TRUE(std::equal(plain.begin(), plain.end(), bytes.begin()));
+  const auto parsed = ParseSideInfo(bytes, 20, 30, 1.0f, /*row_gains=*/true);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(parsed->row_gain, side.row_gain);
+  EXPECT_EQ(ParseSideInfo(bytes, 20, 30, 1.0f).status().rule(), 22);
+  EXPECT_EQ(ParseSideInfo(plain, 20, 30, 1.0f, /*row_gains=*/true).status().rule(), 22);
+}
+
+TEST(SideInfo, RowStepsAreStepsTimesGains) {
+  SideInfo side{{0, 8, -3, 5}, {}, {}, {}, {}};
+  EXPECT_EQ(RowSteps(side, 1, 3), (std::vector<float>{2.0f, StepOfCode(-3)}));
+  side.row_gain = {-512, 511, 0, 1};
+  const std::vector<float> steps = {0.5f, 2.0f * (1 + 511 / 1024.0f), StepOfCode(-3),
+                                    StepOfCode(5) * (1 + 1 / 1024.0f)};
+  EXPECT_EQ(RowSteps(side, 0, 4), steps);
+}
+
 TEST(SideInfo, ExtremesTakeTheEscapeCode) {
-  SideInfo side{{0, 0, 0, 0, 0, 0, 0, 0, 511}, {-512}, {0, 1, 0, 0, 0, 0, 0, 0, -512}, {5}};
+  SideInfo side{{0, 0, 0, 0, 0, 0, 0, 0, 511}, {-512}, {0, 1, 0, 0, 0, 0, 0, 0, -512}, {5}, {}};
   side.row_step.back() = 200;
   side.column_step[0] = -200;
   const auto parsed = ParseSideInfo(SerializeSideInfo(side), 9, 1, 1.0f);
@@ -73,7 +97,7 @@ TEST(SideInfo, EveryFlipIsRejectedOrInRange) {
 }
 
 TEST(SideInfo, RejectsStepsThatCouldLeaveNormalRange) {
-  const SideInfo side{{-500}, {-400}, {0}, {0}};
+  const SideInfo side{{-500}, {-400}, {0}, {0}, {}};
   EXPECT_EQ(ParseSideInfo(SerializeSideInfo(side), 1, 1, 1.0f).status().rule(), 22);
   EXPECT_TRUE(ParseSideInfo(SerializeSideInfo(side), 1, 1, 0x1p20f).ok());
 }

@@ -15,7 +15,7 @@ constexpr uint64_t kMostParameters = 1 << 12;
 
 void MendHashes(std::vector<uint8_t>* file) {
   Superblock s;
-  s.required_features = LoadLittle<uint32_t>(&(*file)[12]) & kNeuralFeature;
+  s.required_features = LoadLittle<uint32_t>(&(*file)[12]) & (kNeuralFeature | kRowGainFeature);
   s.file_size = file->size();
   s.index_offset = LoadLittle<uint64_t>(&(*file)[24]);
   s.index_size = LoadLittle<uint64_t>(&(*file)[32]);

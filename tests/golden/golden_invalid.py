@@ -293,6 +293,34 @@ with_side("R22_steps_low", with_steps(-400, -361))  # -5 - 50 - 46
 with_side("R22_steps_high", with_steps(416, 432))   # -5 + 52 + 54
 
 
+GAINS = list(range(-8, 8))
+
+
+def with_gains(rule_and_name, gains, **superblock):
+    """A tensor with row gains whose bytes are `gains`."""
+    def make():
+        tensor = stream(side=(*STREAM_SIDE, GAINS))
+        tensor.side = GOOD_SIDE + gains
+        payload, description = encode.layout([tensor], codecs=[TINY])
+        features = {**encode.features(description), **superblock}
+        return encode.assemble(payload, encode.build_index(description), **features)
+    bad(rule_and_name, make)
+
+
+def announced_gains():
+    payload, description = encode.layout([stream()], codecs=[TINY])
+    return encode.assemble(payload, encode.build_index(description), minor=1, required_features=2)
+
+
+with_gains("R22_gain_missing", b"")
+with_gains("R22_gain_short", side_vector(GAINS)[:-1])
+with_gains("R22_gain_long", side_vector(GAINS) + b"\0")
+with_gains("R22_gain_low", struct.pack("<Bh", 0, -513))
+with_gains("R22_gain_high", side_vector([511] * 15 + [512], base=511))
+with_gains("R38_not_announced", side_vector(GAINS), required_features=0)
+bad("R38_announced", announced_gains)
+
+
 def with_chunk(rule_and_name, make, change):
     """change(bytes of the first chunk) -> its bytes"""
     def build():

@@ -149,6 +149,29 @@ def side_information():
 
 
 @golden
+def row_gains():
+    """Gains of all sizes, of one value, and on exact columns and tiles; one tensor without."""
+    numbers = Numbers(11)
+    tensors = []
+    for name, dtype, gains in (("spread", "BF16", numbers.list(21, -40, 40)),
+                               ("wide", "F32", [-512, 511] + numbers.list(19, -512, 511)),
+                               ("constant", "F16", [-37] * 21), ("none", "BF16", None)):
+        side = [numbers.list(21, -20, 20), numbers.list(70, -25, 9), numbers.list(21, 2, 31),
+                numbers.list(70, 5, 9)]
+        exact = {0: ({2: numbers.floats(8, 32 if dtype == "F32" else 16)}, {33: 7})}
+        tensors.append(stream_tensor(f"{name}.weight", dtype, (21, 70), SMALL, PLAIN,
+                                     side + [gains] * (gains is not None), numbers.index,
+                                     tile=(8, 40), exact=exact))
+    for code, scale in ((-512, 2.0 ** -36), (511, 2.0 ** 36)):
+        sign = 1 if code > 0 else -1
+        side = ([code] * 16, [0] * 32, [42] * 16, [1] * 32, [sign * 511] * 16)
+        tensors.append(stream_tensor(f"limit.{sign}", "F32", (16, 32), WIDE,
+                                     {**PLAIN, "codec": 1, "scale": scale}, side, numbers.index,
+                                     nb=8))
+    return finish(tensors, codecs=[SMALL, WIDE])
+
+
+@golden
 def rounding():
     """Ties, F16 subnormals and infinities, steps at the limits of R22."""
     numbers = Numbers(9)
