@@ -9,10 +9,13 @@ OUT/smollm2  SmolLM2-135M-Instruct, a Llama of 134.5 M weights, float16 (Apache-
              (93 MB) holds a Q4_1/Q8_0 GGUF; the weights here are its exact de-quantised values, so
              each matrix lies on a grid of 16 levels per 32 weights. Needs numpy, gguf and
              safetensors, which go into the private environment OUT/.venv. The config.json is
-             written here; the tokenizer is left out, since packing and loading do not need it.
+             written here; tokenizer.json and tokenizer_config.json hold the vocabulary, merges,
+             special tokens and chat template of the GGUF, in the form that the Python packages
+             tokenizers and transformers read.
 
-Every file is checked against a SHA-256 written below. A folder appears whole or not at all, and one
-that is already right is left alone.
+Every file is checked against a SHA-256 written below. A folder appears whole or not at all. One
+that is already right is left alone; one that lacks a file, or has another version of it, is made
+anew.
 """
 import argparse
 import hashlib
@@ -41,6 +44,8 @@ SMOLLM2_GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728
 SMOLLM2_FILES = {
     "config.json": "",  # filled in below, from SMOLLM2_CONFIG
     "model.safetensors": "d8d8571b3af99053c8ad455ce009d8479eec5da515f80a417c075d0a7f317904",
+    "tokenizer.json": "b882209d68d0ea4b7d4922b69fd85975143abdc99bd9d2c2a74082df13b3e218",
+    "tokenizer_config.json": "f1c0f164a42fa039873ddad2f9bf89476a51c2417529d11da1044953104b5560",
 }
 SMOLLM2_PACKAGES = ["gguf==0.19.0", "numpy==2.4.6", "safetensors==0.7.0"]
 SMOLLM2_CONFIG = {
@@ -67,6 +72,22 @@ SMOLLM2_CONFIG = {
 }
 SMOLLM2_CONFIG_TEXT = json.dumps(SMOLLM2_CONFIG, indent=2) + "\n"
 SMOLLM2_FILES["config.json"] = hashlib.sha256(SMOLLM2_CONFIG_TEXT.encode()).hexdigest()
+
+# Byte-level byte-pair encoding after Radford et al. 2019 (GPT-2), with each digit on its own: what
+# the GGUF calls tokenizer model "gpt2", pre-tokenizer "smollm". No token is put before a text.
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+              "use_regex": True}
+SMOLLM2_PRE_TOKENIZER = {
+    "type": "Sequence",
+    "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTE_LEVEL],
+}
+SMOLLM2_NAMED_TOKENS = {  # in tokenizer_config.json: in the GGUF
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+}
+GGUF_CONTROL_TOKEN = 3  # in tokenizer.ggml.token_type
 
 # Tensor names of a Llama layer: GGUF's, and those of the checkpoint format.
 LAYER_NAMES = {
@@ -144,8 +165,7 @@ def make_smollm2(folder: pathlib.Path, scratch: pathlib.Path, out: pathlib.Path)
     check_file(gguf, SMOLLM2_GGUF_SHA256)
     python = private_python(out)
     print("  de-quantising", flush=True)
-    run_quietly([str(python), __file__, "--dequantize", str(gguf),
-                 str(folder / "model.safetensors")], "de-quantising")
+    run_quietly([str(python), __file__, "--convert", str(gguf), str(folder)], "de-quantising")
     (folder / "config.json").write_text(SMOLLM2_CONFIG_TEXT)
 
 
@@ -164,13 +184,23 @@ def private_python(out: pathlib.Path) -> pathlib.Path:
     return python
 
 
-def dequantize_gguf(gguf: pathlib.Path, target: pathlib.Path) -> None:
+def convert_gguf(gguf: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes all of SMOLLM2_FILES but config.json. Runs under private_python()."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(gguf)
+    dequantize_tensors(reader, folder / "model.safetensors")
+    write_json(folder / "tokenizer.json", tokenizer_of(reader))
+    write_json(folder / "tokenizer_config.json", tokenizer_config_of(reader))
+
+
+def dequantize_tensors(reader, target: pathlib.Path) -> None:
     import numpy as np
-    from gguf import GGUFReader, dequantize
+    from gguf import dequantize
     from safetensors.numpy import save_file
 
     tensors = {}
-    for tensor in GGUFReader(gguf).tensors:
+    for tensor in reader.tensors:
         weight = dequantize(tensor.data, tensor.tensor_type)
         name = checkpoint_name(tensor.name)
         if name.endswith("q_proj.weight"):
@@ -200,6 +230,63 @@ def join_rotary_halves(weight, heads: int):
     return pairs.swapaxes(1, 2).reshape(rows, columns)
 
 
+def tokenizer_of(reader) -> dict:
+    """The content of tokenizer.json, as the package tokenizers reads it."""
+    tokens = metadata_strings(reader, "tokenizer.ggml.tokens")
+    types = metadata_integers(reader, "tokenizer.ggml.token_type")
+    special = [{"id": number, "content": token, "single_word": False, "lstrip": False,
+                "rstrip": False, "normalized": False, "special": True}
+               for number, token in enumerate(tokens) if types[number] == GGUF_CONTROL_TOKEN]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": None,
+        "pre_tokenizer": SMOLLM2_PRE_TOKENIZER,
+        "post_processor": None,
+        "decoder": BYTE_LEVEL,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": metadata_strings(reader, "tokenizer.ggml.merges"),
+        },
+    }
+
+
+def tokenizer_config_of(reader) -> dict:
+    """The content of tokenizer_config.json. Its class takes tokenizer.json as it stands."""
+    tokens = metadata_strings(reader, "tokenizer.ggml.tokens")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast",
+              "model_max_length": SMOLLM2_CONFIG["max_position_embeddings"],
+              "clean_up_tokenization_spaces": False}
+    for name, key in SMOLLM2_NAMED_TOKENS.items():
+        config[name] = tokens[metadata_integers(reader, key)[0]]
+    config["chat_template"] = metadata_strings(reader, "tokenizer.chat_template")[0]
+    return config
+
+
+def metadata_strings(reader, key: str) -> list[str]:
+    """The values of a string, or of an array of strings, in the GGUF's metadata."""
+    field = reader.fields[key]
+    return [bytes(field.parts[index]).decode() for index in field.data]
+
+
+def metadata_integers(reader, key: str) -> list[int]:
+    field = reader.fields[key]
+    return [int(field.parts[index][0]) for index in field.data]
+
+
+def write_json(path: pathlib.Path, value: dict) -> None:
+    path.write_bytes((json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+
+
 MODELS = {"minilm": (MINILM_FILES, make_minilm), "smollm2": (SMOLLM2_FILES, make_smollm2)}
 
 
@@ -225,8 +312,8 @@ def bring(name: str, out: pathlib.Path) -> None:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--dequantize"]:  # this script again, under private_python()
-        dequantize_gguf(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
+    if sys.argv[1:2] == ["--convert"]:  # this script again, under private_python()
+        convert_gguf(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
         return 0
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
