@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <regex>
 
+#include "encoder/coded_tensor.h"
+#include "encoder/neural_coder.h"
+#include "encoder/pack_store.h"
 #include "encoder/policy.h"
 #include "encoder/rate_control.h"
+#include "encoder/stream_coder.h"
 #include "encoder/stream_encoder.h"
 #include "encoder/worker_pool.h"
 
@@ -79,6 +84,9 @@ void Total(PackReport* report, uint64_t codec_bytes) {
   }
 }
 
+// Tensors under one constant: those of one target rate, with statistics or without.
+using GroupKey = std::pair<double, bool>;
+
 // One pack: holds what its steps share.
 class Packer {
  public:
@@ -89,26 +97,31 @@ class Packer {
         progress_(progress),
         cancel_(cancel),
         writer_(sink),
-        pool_(options.threads),
-        tables_(DefaultCodec().tables),
-        costs_(tables_) {}
+        pool_(options.threads) {
+    stream_options_.trellis = options.trellis;
+    stream_options_.lambda = options.lambda;
+    stream_options_.importance = options.importance;
+    stream_options_.statistics = options.statistics;
+  }
 
   Result<PackReport> Run(const std::vector<SourceFile>& files) {
     NWC_ASSIGN_OR_RETURN(plans_, PlanTensors(source_, options_));
     NWC_RETURN_IF_ERROR(CheckBits(plans_));
+    NWC_RETURN_IF_ERROR(PrepareNeural());
     NWC_RETURN_IF_ERROR(ControlRates());
     for (const SourceFile& f : files) NWC_RETURN_IF_ERROR(writer_.AddFile(f.name, f.content));
+    uint64_t codec_bytes = 0;
+    if (neural_ != nullptr) {
+      NWC_ASSIGN_OR_RETURN(neural_codec_, writer_.AddNeuralCodec(options_.neural->synthesis));
+      NWC_ASSIGN_OR_RETURN(const auto net, SerializeNeuralCodec(options_.neural->synthesis));
+      codec_bytes += net.size();
+    }
     for (const ShardInfo& s : source_.shards()) writer_.AddShard(s);
     for (const TensorPlan& p : plans_) bytes_total_ += SourceBytes(p);
+    PlanTuning();
     Tell("packing", "", 0, bytes_total_);
     for (const TensorPlan& p : plans_) NWC_RETURN_IF_ERROR(PackTensor(p));
-    uint64_t codec_bytes = 0;
-    if (any_stream_) {
-      CodecInfo codec = DefaultCodec();
-      codec.tables = PruneCodec(tables_, used_tables_);
-      codec_bytes = CodecBytes(codec.tables);
-      writer_.AddCodec(std::move(codec));
-    }
+    codec_bytes += AddCodecs();
     writer_.SetProducer(options_.producer);
     writer_.SetOptions(OptionsJson(options_));
     NWC_RETURN_IF_ERROR(Stopped());
@@ -128,25 +141,131 @@ class Packer {
     return {};
   }
 
-  void Tell(const char* stage, const std::string& tensor, uint64_t done, uint64_t total) const {
+  void Tell(const std::string& stage, const std::string& tensor, uint64_t done,
+            uint64_t total) const {
     if (progress_) progress_({stage, tensor, done, total});
   }
 
+  [[nodiscard]] GroupKey GroupOf(const TensorPlan& p) const {
+    return {p.bits, options_.statistics != nullptr &&
+                        options_.statistics->Has(source_.tensors()[p.source].name)};
+  }
+
   Status ControlRates() {
-    std::map<double, std::vector<TensorPlan>> groups;
+    std::map<GroupKey, std::vector<TensorPlan>> groups;
     for (const TensorPlan& p : plans_) {
-      if (p.profile == Profile::kStream) groups[p.bits].push_back(p);
+      if (p.profile == Profile::kStream) groups[GroupOf(p)].push_back(p);
     }
-    uint64_t done = 0;
-    for (const auto& [bits, plans] : groups) {
-      Tell("rate control", std::to_string(bits) + " bits", done, groups.size());
-      NWC_ASSIGN_OR_RETURN(
-          const RateResult found,
-          FindStepRatio(source_, plans, bits, options_.trellis, tables_, &pool_, cancel_));
-      steps_[bits] = found.choice;
-      Tell("rate control", std::to_string(bits) + " bits", ++done, groups.size());
+    for (const auto& [key, plans] : groups) {
+      NWC_ASSIGN_OR_RETURN(StreamChoice choice, ChooseStream(key, plans));
+      coders_.try_emplace(key, stream_options_, std::move(choice), options_.roundtrip);
     }
     return {};
+  }
+
+  Status PrepareNeural() {
+    const bool any = std::any_of(plans_.begin(), plans_.end(),
+                                 [](const TensorPlan& p) { return p.profile == Profile::kNwc; });
+    if (!any) return {};
+    if (options_.neural == nullptr) {
+      return Status(ErrorCode::kUsage, "profile nwc needs a trained codec; nwc-train makes one");
+    }
+    NWC_RETURN_IF_ERROR(CheckNeuralModel(*options_.neural));
+    neural_ = std::make_unique<NeuralCoder>(*options_.neural, options_.importance,
+                                            options_.statistics, options_.roundtrip);
+    return {};
+  }
+
+  Result<StreamChoice> ChooseStream(const GroupKey& key, const std::vector<TensorPlan>& plans) {
+    const std::string part = "choice-" + std::to_string(coders_.size());
+    NWC_ASSIGN_OR_RETURN(const auto stored, Stored(part));
+    if (stored) {
+      auto choice = ParseStreamChoice(*stored);
+      if (choice.ok()) return choice;
+    }
+    RateControl control(source_, stream_options_, DefaultCodec().tables, &pool_);
+    const auto tell = [&](uint64_t done, uint64_t total) {
+      Tell("rate control", std::to_string(key.first) + " bits", done, total);
+    };
+    NWC_RETURN_IF_ERROR(control.Analyse(plans, tell, cancel_));
+    NWC_ASSIGN_OR_RETURN(StreamChoice choice, control.Find(key.first, cancel_));
+    NWC_RETURN_IF_ERROR(Store(part, [&] { return SerializeStreamChoice(choice); }));
+    return choice;
+  }
+
+  // What an earlier run kept of this part.
+  [[nodiscard]] Result<std::optional<std::vector<uint8_t>>> Stored(const std::string& part) const {
+    if (options_.store == nullptr) return std::optional<std::vector<uint8_t>>();
+    return options_.store->load(part);
+  }
+
+  template <typename Serialize>
+  Status Store(const std::string& part, const Serialize& serialize) const {
+    return options_.store == nullptr ? Status() : options_.store->save(part, serialize());
+  }
+
+  uint64_t AddCodecs() {
+    uint64_t bytes = 0;
+    for (const StreamCoder* coder : codecs_) {
+      CodecInfo codec = DefaultCodec();
+      codec.tables = coder->UsedTables();
+      bytes += CodecBytes(codec.tables);
+      writer_.AddCodec(std::move(codec));
+    }
+    return bytes;
+  }
+
+  // Its position among the container's codecs; groups are numbered as they first occur.
+  uint16_t CodecOf(const StreamCoder& coder) {
+    const auto known = std::find(codecs_.begin(), codecs_.end(), &coder);
+    const auto number = static_cast<uint16_t>(known - codecs_.begin());
+    if (known == codecs_.end()) codecs_.push_back(&coder);
+    return number;
+  }
+
+  void PlanTuning() {
+    if (options_.tuner == nullptr) return;
+    std::vector<size_t> tensors;
+    for (const TensorPlan& p : plans_) {
+      if (p.profile == Profile::kStream) tensors.push_back(p.source);
+    }
+    options_.tuner->Plan(tensors);
+  }
+
+  // Tells the tuner what a reader will decode of a tensor that was to be `stream`.
+  Status TellTuner(const TensorPlan& plan, const CodedTensor& coded, ByteSpan elements) {
+    if (!coded.info.stream) return options_.tuner->Coded(plan.source, elements, false);
+    NWC_ASSIGN_OR_RETURN(const auto decoded,
+                         DecodeTensor(coded, coders_.at(GroupOf(plan)).decode_tables(), &pool_));
+    return options_.tuner->Coded(plan.source, decoded, true);
+  }
+
+  // Codes a tensor, or takes it from the store.
+  Result<CodedTensor> Code(const TensorPlan& plan, TensorInfo info, ByteSpan elements) {
+    const std::string part =
+        "tensor-" + std::to_string(report_.tensors.size()) + "-" + ToHex(Hash64(elements));
+    StreamCoder* coder = plan.profile == Profile::kStream ? &coders_.at(GroupOf(plan)) : nullptr;
+    const uint16_t codec = coder == nullptr ? uint16_t{0} : CodecOf(*coder);
+    NWC_ASSIGN_OR_RETURN(const auto stored, Stored(part));
+    if (stored) {
+      auto coded = ParseCodedTensor(*stored, info);
+      if (coded.ok() && (coder == nullptr || coder->NoteUse(*coded).ok())) return coded;
+    }
+    auto made = coder != nullptr ? coder->Code(std::move(info), elements, codec, &pool_)
+                : plan.profile == Profile::kNwc
+                    ? neural_->Code(std::move(info), elements, neural_codec_, &pool_)
+                    : Lossless(std::move(info), elements);
+    NWC_ASSIGN_OR_RETURN(CodedTensor coded, std::move(made));
+    NWC_RETURN_IF_ERROR(Store(part, [&] { return SerializeCodedTensor(coded); }));
+    return coded;
+  }
+
+  Result<CodedTensor> Lossless(TensorInfo info, ByteSpan elements) {
+    CodedTensor coded = CodeLossless(std::move(info), elements, &pool_);
+    if (options_.roundtrip && coded.info.profile() != Profile::kRaw) {
+      NWC_RETURN_IF_ERROR(CheckRoundTrip(coded, elements, nullptr, &pool_));
+    }
+    return coded;
   }
 
   Status PackTensor(const TensorPlan& planned) {
@@ -161,13 +280,20 @@ class Packer {
         plan.profile = Profile::kExact;
         plan.note = why;
         info = DescribeTensor(source, plan);
+      } else if (options_.tuner != nullptr) {
+        NWC_RETURN_IF_ERROR(options_.tuner->Tune(plan.source, elements));
       }
     }
+    auto coded = Code(plan, std::move(info), elements);
+    if (!coded.ok()) return coded.status().WithContext("tensor '" + source.name + "'");
+    if (options_.tuner != nullptr && planned.profile == Profile::kStream) {
+      NWC_RETURN_IF_ERROR(TellTuner(planned, *coded, elements));
+    }
     PackedTensor packed = Report(source, plan);
-    Status status = plan.profile == Profile::kStream
-                        ? PackStream(&info, elements, steps_[plan.bits], &packed)
-                        : PackLossless(&info, elements, &packed);
-    if (!status.ok()) return status.WithContext("tensor '" + source.name + "'");
+    packed.profile = coded->info.profile();
+    packed.relative_mse = coded->relative_mse;
+    packed.kl = coded->kl;
+    NWC_RETURN_IF_ERROR(writer_.AddTensor(std::move(coded->info), coded->side, coded->chunks));
     const TensorInfo& written = writer_.index().tensors.back();
     packed.packed_bytes = written.payload_bytes() + kChunkEntryBytes * written.chunks.size();
     bytes_done_ += packed.source_bytes;
@@ -176,127 +302,18 @@ class Packer {
     return {};
   }
 
-  Status PackLossless(TensorInfo* info, const std::vector<uint8_t>& elements,
-                      PackedTensor* packed) {
-    info->decoded_hash = Hash128Of(elements);
-    if (info->profile() == Profile::kExact) {
-      auto chunks = CodeTiles(*info, elements, [&](const std::vector<uint8_t>& tile) {
-        return EncodeExactChunk(tile, info->dtype);
-      });
-      uint64_t coded = 0;
-      for (const auto& c : chunks) coded += c.size();
-      if (coded + kChunkEntryBytes * chunks.size() < elements.size()) {
-        NWC_RETURN_IF_ERROR(CheckRoundTrip(*info, {}, chunks, elements));
-        return writer_.AddTensor(std::move(*info), {}, chunks);
-      }
-      // Entropy coding does not pay: bytes as they are.
-      info->profile_value = static_cast<uint8_t>(Profile::kRaw);
-      packed->profile = Profile::kRaw;
-      ChooseTiles(Profile::kRaw, info);
-    }
-    const auto chunks = CodeTiles(*info, elements, [](std::vector<uint8_t> tile) { return tile; });
-    return writer_.AddTensor(std::move(*info), {}, chunks);
-  }
-
-  template <typename Coder>
-  std::vector<std::vector<uint8_t>> CodeTiles(const TensorInfo& info, ByteSpan elements,
-                                              const Coder& coder) {
-    const size_t count = info.weights() == 0 ? 0 : info.grid_rows() * info.grid_columns();
-    std::vector<std::vector<uint8_t>> chunks(count);
-    pool_.ParallelFor(count,
-                      [&](size_t i) { chunks[i] = coder(CopyTile(info, info.Tile(i), elements)); });
-    return chunks;
-  }
-
-  Status PackStream(TensorInfo* info, const std::vector<uint8_t>& elements, const StepChoice& step,
-                    PackedTensor* packed) {
-    const TensorScales scales = MeasureScales(*info, elements);
-    const SideInfo side = ChooseSideInfo(*info, scales, step.step_ratio);
-    MarkUsedTables(side, &used_tables_);
-    StreamInfo& stream = info->stream.emplace();
-    stream.trellis = static_cast<uint8_t>(options_.trellis);
-    stream.scale = static_cast<float>(step.step_ratio);
-    stream.offset1 = static_cast<int8_t>(step.offset1);
-    stream.offset2 = static_cast<int8_t>(step.offset2);
-    if (!any_stream_) encode_tables_ = std::make_unique<StreamEncodeTables>(tables_);
-    if (!any_stream_) decode_tables_ = std::make_shared<const StreamTables>(tables_);
-    any_stream_ = true;
-
-    const size_t count = info->grid_rows() * info->grid_columns();
-    std::vector<std::vector<uint8_t>> chunks(count);
-    std::vector<uint8_t> decoded(elements.size());
-    std::vector<double> squared_error(count);
-    pool_.ParallelFor(count, [&](size_t i) {
-      const TileRange range = info->Tile(i);
-      const std::vector<uint8_t> tile = CopyTile(*info, range, elements);
-      std::vector<uint8_t> tile_decoded(tile.size());
-      const SearchedTile found =
-          SearchTile({info, &side, range, tile, tile_decoded}, costs_, kLambda);
-      squared_error[i] = found.squared_error;
-      const std::span rows(&side.row_table[range.row_begin], range.rows());
-      const std::span columns(&side.column_table[range.column_begin], range.columns());
-      chunks[i] = EncodeStreamChunk(found.tile, stream.trellis, rows, columns, *encode_tables_);
-      PlaceTile(*info, range, tile_decoded, decoded);
-    });
-    const std::vector<uint8_t> side_bytes = SerializeSideInfo(side);
-    stream.side.hash = Hash64(side_bytes);
-    info->decoded_hash = Hash128Of(decoded);
-    NWC_RETURN_IF_ERROR(CheckRoundTrip(*info, side_bytes, chunks, decoded));
-    double error = 0, norm = 0;
-    for (const double e : squared_error) error += e;
-    for (const double r : scales.row_rms) norm += r * r * static_cast<double>(info->columns);
-    packed->relative_mse = norm == 0 ? 0 : error / norm;
-    return writer_.AddTensor(std::move(*info), side_bytes, chunks);
-  }
-
-  static void PlaceTile(const TensorInfo& info, const TileRange& range, ByteSpan tile,
-                        MutableByteSpan whole) {
-    const size_t size = DTypeSize(info.dtype);
-    const size_t row_bytes = range.columns() * size;
-    for (uint64_t j = 0; j < range.rows(); ++j) {
-      const size_t to = ((range.row_begin + j) * info.columns + range.column_begin) * size;
-      std::copy_n(&tile[j * row_bytes], row_bytes, &whole[to]);
-    }
-  }
-
-  // Decodes every chunk with the decoder users have and compares with what it must give.
-  Status CheckRoundTrip(const TensorInfo& info, ByteSpan side,
-                        const std::vector<std::vector<uint8_t>>& chunks, ByteSpan expected) {
-    if (!options_.roundtrip) return {};
-    TensorInfo with_chunks = info;
-    with_chunks.chunks.resize(chunks.size());
-    NWC_ASSIGN_OR_RETURN(const ChunkDecoder decoder,
-                         ChunkDecoder::Create(with_chunks, side, decode_tables_));
-    std::vector<Status> failed(chunks.size());
-    pool_.ParallelFor(chunks.size(), [&](size_t i) {
-      const std::vector<uint8_t> wanted = CopyTile(info, info.Tile(i), expected);
-      std::vector<uint8_t> tile(wanted.size());
-      failed[i] = decoder.DecodeTile(i, chunks[i], tile);
-      if (failed[i].ok() && tile != wanted) {
-        failed[i] = Status(ErrorCode::kInternal,
-                           "chunk " + std::to_string(i) + " does not decode to what was coded");
-      }
-    });
-    for (Status& s : failed) NWC_RETURN_IF_ERROR(std::move(s));
-    return {};
-  }
-
-  static constexpr uint64_t kChunkEntryBytes = 24;
-
   const TensorSource& source_;
   const PackOptions& options_;
   const ProgressCallback& progress_;
   const std::atomic<bool>* cancel_;
   ContainerWriter writer_;
   WorkerPool pool_;
-  const CodecTables& tables_;
-  const IndexCosts costs_;
-  std::unique_ptr<StreamEncodeTables> encode_tables_;
-  std::shared_ptr<const StreamTables> decode_tables_;
+  StreamOptions stream_options_;
+  std::unique_ptr<NeuralCoder> neural_;
+  uint16_t neural_codec_ = 0;
+  std::map<GroupKey, StreamCoder> coders_;
+  std::vector<const StreamCoder*> codecs_;  // by number
   std::vector<TensorPlan> plans_;
-  std::map<double, StepChoice> steps_;  // by target bits
-  TableUse used_tables_{};
-  bool any_stream_ = false;
   PackReport report_;
   uint64_t bytes_done_ = 0, bytes_total_ = 0;
 };
@@ -327,7 +344,7 @@ Result<PackReport> PlanOnly(const TensorSource& source, const PackOptions& optio
   for (const TensorPlan& plan : plans) {
     PackedTensor t = Report(source.tensors()[plan.source], plan);
     const auto bytes = static_cast<double>(t.source_bytes);
-    if (plan.profile == Profile::kStream) {
+    if (plan.profile == Profile::kStream || plan.profile == Profile::kNwc) {
       t.packed_bytes = static_cast<uint64_t>(plan.bits * static_cast<double>(t.weights) / 8);
     } else if (plan.profile == Profile::kExact) {
       t.packed_bytes = static_cast<uint64_t>(bytes * ExactRatio(t.dtype));

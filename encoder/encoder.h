@@ -5,10 +5,15 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "encoder/importance_options.h"
+#include "encoder/neural_model.h"
+#include "encoder/statistics.h"
 #include "encoder/tensor_source.h"
+#include "encoder/weight_tuner.h"
 #include "format/format.h"
 #include "format/trellis.h"
 
@@ -22,6 +27,13 @@ struct PackRule {
   double bits = 0;
 };
 
+// Keeps finished parts of a pack between runs: `load` gives what `save` got for a key, or nothing.
+// Parts of another pack (other options, other weights) must not be given.
+struct PackStore {
+  std::function<Result<std::optional<std::vector<uint8_t>>>(const std::string& key)> load;
+  std::function<Status(const std::string& key, ByteSpan part)> save;
+};
+
 struct PackOptions {
   Profile profile = Profile::kStream;  // of linear tensors
   double bits = 4.5;  // file bits a weight over the stream tensors without bits of their own
@@ -31,7 +43,13 @@ struct PackOptions {
   int threads = 0;        // 0: one a core; never changes the bytes written
   bool roundtrip = true;  // decode and compare every chunk while packing
   TrellisId trellis = TrellisId::kEightStates;
-  std::string producer;  // written into the container
+  float lambda = kLambda;        // squared steps a bit in the trellis search; 0: least error
+  ImportanceOptions importance;  // how statistics are used
+  const StatisticsSource* statistics = nullptr;  // of calibration; null: from weights alone
+  const NeuralModel* neural = nullptr;           // codec of profile nwc; null: that is refused
+  WeightTuner* tuner = nullptr;                  // changes weights before they are coded, or null
+  const PackStore* store = nullptr;              // to resume from; null: start afresh
+  std::string producer;                          // written into the container
 };
 
 // What happened, or in a dry run would happen, to one tensor.
@@ -47,7 +65,8 @@ struct PackedTensor {
   uint64_t packed_bytes =
       0;                    // chunks, side information and index entry; a dry run's is an estimate
   double target_bits = 0;   // stream only
-  double relative_mse = 0;  // squared error / squared norm; stream only
+  double relative_mse = 0;  // squared error / squared norm; lossy profiles only
+  double kl = 0;  // second-order estimate of its KL divergence, nats a token; 0 when unknown
 };
 
 struct PackReport {

@@ -92,7 +92,10 @@ void SetMatrixView(const SourceTensor& tensor, TensorPlan* plan) {
 
 // Falls back where the profile cannot apply; says why.
 void FitProfile(const SourceTensor& tensor, TensorPlan* plan) {
-  if (plan->profile == Profile::kStream && plan->weights == 0) {
+  const auto lossy = [&] {
+    return plan->profile == Profile::kStream || plan->profile == Profile::kNwc;
+  };
+  if (lossy() && plan->weights == 0) {
     plan->profile = Profile::kRaw;
     plan->note = "empty: raw";
   }
@@ -100,7 +103,7 @@ void FitProfile(const SourceTensor& tensor, TensorPlan* plan) {
     plan->profile = Profile::kRaw;
   }
   // The trellis runs down columns under a scale for each row: a vector has nothing to gain.
-  if (plan->profile == Profile::kStream && (plan->rows == 1 || plan->columns == 1)) {
+  if (lossy() && (plan->rows == 1 || plan->columns == 1)) {
     plan->profile = Profile::kExact;
     plan->note = "a vector: exact";
   }
@@ -124,6 +127,9 @@ TensorPlan PlanTensor(const SourceTensor& tensor, const PackOptions& options,
     plan.note = asked_too_much ? std::string("dtype ") + DTypeName(tensor.dtype) + ": raw" : "";
   }
   FitProfile(tensor, &plan);
+  if (plan.profile == Profile::kNwc && options.neural != nullptr) {
+    plan.row_unit = options.neural->synthesis.chunk;
+  }
   return plan;
 }
 
@@ -158,11 +164,12 @@ Result<std::vector<TensorPlan>> PlanTensors(const TensorSource& source,
   return plans;
 }
 
-void ChooseTiles(Profile profile, TensorInfo* t) {
+void ChooseTiles(Profile profile, TensorInfo* t, uint32_t row_unit) {
   const uint64_t columns = std::max<uint64_t>(t->columns, 1);
   t->tile_columns = static_cast<uint32_t>(std::min<uint64_t>(columns, UINT32_MAX));
-  if (profile == Profile::kStream) {
-    const uint64_t tile_rows = std::min(t->rows, kStreamTileRows);
+  if (profile == Profile::kStream || profile == Profile::kNwc) {
+    const uint64_t whole = std::max<uint64_t>(1, kStreamTileRows / row_unit) * row_unit;
+    const uint64_t tile_rows = std::min(t->rows, whole);
     // Equal tiles of whole stripes, about kStreamTileWeights each.
     const uint64_t wanted =
         std::max<uint64_t>(1, (tile_rows * columns + kStreamTileWeights / 2) / kStreamTileWeights);
@@ -187,7 +194,7 @@ TensorInfo DescribeTensor(const SourceTensor& tensor, const TensorPlan& plan) {
   info.rows = plan.rows;
   info.columns = plan.columns;
   info.shard = tensor.shard;
-  ChooseTiles(plan.profile, &info);
+  ChooseTiles(plan.profile, &info, plan.row_unit);
   return info;
 }
 

@@ -17,6 +17,7 @@ struct TensorPlan {
   std::string note;
   uint64_t rows = 0, columns = 0;
   uint64_t weights = 0;
+  uint32_t row_unit = 1;  // rows of a tile are a multiple of it: the chunk of the nwc codec
 };
 
 // Plans of the selected tensors in file order: embeddings and other tensors without a layer number
@@ -27,7 +28,8 @@ Result<std::vector<TensorPlan>> PlanTensors(const TensorSource& source, const Pa
 // Fills in dtype, shape, matrix view and tiles.
 TensorInfo DescribeTensor(const SourceTensor& tensor, const TensorPlan& plan);
 
-// Sets the tiles that suit `profile`.
-void ChooseTiles(Profile profile, TensorInfo* tensor);
+// Sets the tiles that suit `profile`; their rows are a multiple of `row_unit` where there are more
+// than one.
+void ChooseTiles(Profile profile, TensorInfo* tensor, uint32_t row_unit = 1);
 
 }  // namespace nwc

@@ -5,7 +5,9 @@
 
 #include "encoder/encoder.h"
 #include "encoder/policy.h"
+#include "encoder/step_choice.h"
 #include "encoder/stream_encoder.h"
+#include "encoder/table_fit.h"
 #include "encoder/trellis_search.h"
 #include "encoder/worker_pool.h"
 #include "format/normalize.h"
@@ -16,41 +18,13 @@ namespace {
 constexpr uint64_t kColumnLength = 512;
 constexpr size_t kValidationEvery = 8;  // columns
 constexpr double kEscapeBits = 48;
-constexpr double kTrimTolerance = 0.0005;  // bits a weight given up for a smaller alphabet
-constexpr double kGaussianTail = 2e-5;     // probability below which an initial alphabet ends
+constexpr double kGaussianTail = 2e-5;  // probability below which an initial alphabet ends
 
 using Column = std::vector<float>;                                     // of variance about one
 using Histogram = std::array<std::vector<uint64_t>, kQuantizerCount>;  // counts of |k|
 
 double GaussianCell(double low, double high) {
   return 0.5 * (std::erf(high / std::sqrt(2.0)) - std::erf(low / std::sqrt(2.0)));
-}
-
-// Counts of |k| (both signs together) to a table: trims the alphabet where escapes are as cheap.
-std::vector<uint16_t> TableFromCounts(const std::vector<uint64_t>& counts) {
-  std::vector<uint64_t> kept(counts.begin(), counts.end());
-  while (kept.size() > 2 && kept.back() == 0) kept.pop_back();
-  uint64_t total = 0;
-  for (const uint64_t c : kept) total += c;
-  std::vector<uint16_t> best;
-  double best_bits = 0;
-  uint64_t escaped = 0;
-  // From the largest alphabet down; a smaller one must not cost more than the tolerance.
-  while (kept.size() >= 2) {
-    std::vector<uint64_t> positive = kept;
-    for (uint64_t& c : positive) c = std::max<uint64_t>(c, 1);
-    const auto f = NormalizeFrequencies(positive, 2);
-    double bits = static_cast<double>(escaped) * (kEscapeBits + kProbabilityBits - std::log2(f[0]));
-    for (size_t k = 0; k < kept.size(); ++k) {
-      bits += static_cast<double>(kept[k]) * (kProbabilityBits - std::log2(f[k]));
-    }
-    if (best.empty() || bits < best_bits + kTrimTolerance * static_cast<double>(total)) best = f;
-    if (best_bits == 0 || bits < best_bits) best_bits = bits;
-    if (bits > best_bits + 10 * kTrimTolerance * static_cast<double>(total)) break;
-    escaped += kept.back();
-    kept.pop_back();
-  }
-  return best;
 }
 
 uint64_t LinearWeights(const std::vector<const TensorSource*>& sources) {
@@ -229,7 +203,7 @@ Result<TrainingResult> TrainTables(const std::vector<const TensorSource*>& sourc
     pool.ParallelFor(kTableCount, [&](size_t t) {
       const Outcome o = trainer.Search(result.tables, static_cast<int>(t), false);
       for (size_t q = 0; q < kQuantizerCount; ++q) {
-        renewed.frequencies[2 * t + q] = TableFromCounts(o.counts[q]);
+        renewed.frequencies[2 * t + q] = FitTable(o.counts[q]);
       }
     });
     result.tables = renewed;

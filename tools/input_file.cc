@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 namespace nwc {
 namespace {
@@ -54,6 +55,19 @@ Status InputFile::Read(uint64_t offset, MutableByteSpan out) const {
     out = out.subspan(static_cast<size_t>(got));
   }
   return {};
+}
+
+Result<Hash128> HashFile(const std::string& path) {
+  constexpr size_t kPiece = 4 << 20;
+  NWC_ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+  std::vector<uint8_t> piece(std::min<uint64_t>(kPiece, file.size()));
+  StreamingHash128 hash;
+  for (uint64_t at = 0; at < file.size(); at += piece.size()) {
+    piece.resize(std::min<uint64_t>(piece.size(), file.size() - at));
+    NWC_RETURN_IF_ERROR(file.Read(at, piece));
+    hash.Update(piece);
+  }
+  return hash.Digest();
 }
 
 }  // namespace nwc

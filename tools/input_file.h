@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "format/bytes.h"
+#include "format/checksum.h"
 #include "format/status.h"
 
 namespace nwc {
@@ -34,5 +35,8 @@ class InputFile {
   int descriptor_ = -1;
   uint64_t size_ = 0;
 };
+
+// XXH3-128 of a whole file.
+Result<Hash128> HashFile(const std::string& path);
 
 }  // namespace nwc

@@ -2,18 +2,26 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "encoder/encoder.h"
 #include "tools/atomic_file.h"
 #include "tools/checkpoint.h"
+#include "tools/codec_file.h"
+#include "tools/input_file.h"
+#include "tools/kl_pack.h"
 #include "tools/pack_arguments.h"
 #include "tools/pack_report.h"
+#include "tools/pack_statistics.h"
 #include "tools/program.h"
 #include "tools/progress.h"
+#include "tools/recover_pack.h"
 #include "tools/report_text.h"
 #include "tools/stop_signals.h"
+#include "tools/work_folder.h"
 
 namespace nwc {
 namespace {
@@ -67,27 +75,81 @@ Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
 Status DryRun(const PackArguments& arguments, const Checkpoint& checkpoint) {
   const auto report = PlanOnly(checkpoint, arguments.options);
   if (!report.ok()) return AboutFile(report.status(), arguments.input);
-  return Report(arguments, {"", *report, 0});
+  return Report(arguments, {"", *report, 0, {}, {}});
 }
 
-Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint) {
+// What the parts in a work folder depend on.
+Result<std::map<std::string, std::string>> WorkSettings(const PackArguments& a,
+                                                        const Checkpoint& checkpoint) {
+  NWC_ASSIGN_OR_RETURN(const std::string model, ModelFingerprint(checkpoint));
+  std::map<std::string, std::string> settings = {
+      {"producer", a.options.producer}, {"model", model}, {"options", a.settings}};
+  for (const auto& [name, path] :
+       {std::pair{"stats", a.statistics}, std::pair{"calibration", a.calibration},
+        std::pair{"kl-text", a.kl_text}, std::pair{"recover-text", a.recover_text},
+        std::pair{"codec", a.codec}}) {
+    if (path.empty()) continue;
+    NWC_ASSIGN_OR_RETURN(const Hash128 hash, HashFile(path));
+    settings[name] = ToHex(hash);
+  }
+  return settings;
+}
+
+// Packs once; the report's file is at `output`.
+Result<PackReport> PackOnce(const PackArguments& arguments, const PackOptions& options,
+                            const Checkpoint& checkpoint, const std::string& output,
+                            bool overwrite) {
   NWC_ASSIGN_OR_RETURN(const auto files, checkpoint.ReadFiles());
-  NWC_ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(arguments.output, arguments.force));
-  const auto begun = std::chrono::steady_clock::now();
+  NWC_ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(output, overwrite));
   Progress progress(arguments.quiet);
   auto report = Pack(
-      checkpoint, files, arguments.options, file.get(),
+      checkpoint, files, options, file.get(),
       [&](const PackProgress& p) {
         progress.Update(p.stage, p.tensor, p.bytes_done, p.bytes_total);
       },
       &StopRequested());
-  if (!report.ok()) {
-    // The sink's errors name the output, the others are about the input.
-    if (Names(report.status().message(), arguments.output)) return report.status();
-    return AboutFile(report.status(), arguments.input);
+  if (report.ok()) return report;
+  // The sink's errors name the output, the others are about the input.
+  if (Names(report.status().message(), output)) return report.status();
+  return AboutFile(report.status(), arguments.input);
+}
+
+Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::unique_ptr<WorkFolder> work;
+  if (!arguments.work.empty()) {
+    NWC_ASSIGN_OR_RETURN(const auto settings, WorkSettings(arguments, checkpoint));
+    NWC_ASSIGN_OR_RETURN(work, WorkFolder::Open(arguments.work, settings, arguments.force));
   }
+  NWC_ASSIGN_OR_RETURN(const PackStatistics statistics,
+                       StatisticsFor(arguments, checkpoint, work.get()));
+  PackOptions options = arguments.options;
+  options.statistics = statistics.statistics.get();
+  if (work != nullptr) options.store = &work->store();
+  CodecFile codec;
+  if (!arguments.codec.empty()) {
+    NWC_ASSIGN_OR_RETURN(codec, ReadCodecFile(arguments.codec));
+    options.neural = &codec.model;
+  }
+  PackReport report;
+  std::optional<double> kl;
+  std::optional<RecoveryFigures> recovery;
+  if (arguments.kl > 0) {
+    NWC_ASSIGN_OR_RETURN(KlPack packed, PackForKl(arguments, options, checkpoint, PackOnce));
+    report = std::move(packed.report);
+    kl = packed.kl;
+  } else if (arguments.recover) {
+    NWC_ASSIGN_OR_RETURN(RecoveredPack packed,
+                         PackAndRecover(arguments, options, checkpoint, PackOnce));
+    report = std::move(packed.report);
+    recovery = packed.figures;
+  } else {
+    NWC_ASSIGN_OR_RETURN(
+        report, PackOnce(arguments, options, checkpoint, arguments.output, arguments.force));
+  }
+  if (work != nullptr) NWC_RETURN_IF_ERROR(work->Remove());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  return PackOutcome{arguments.output, std::move(*report), seconds.count()};
+  return PackOutcome{arguments.output, std::move(report), seconds.count(), kl, recovery};
 }
 
 Status Run(const PackArguments& arguments) {

@@ -1,6 +1,7 @@
 #include "tools/pack_arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -9,6 +10,7 @@
 
 #include "format/layout.h"
 #include "tools/display.h"
+#include "tools/report_text.h"
 
 #ifndef NWC_VERSION
 #error "define NWC_VERSION, the project's version as a string"
@@ -40,22 +42,29 @@ struct Named {
   std::string_view name;
   Value value;
 };
-constexpr std::array<Named<Profile>, 3> kProfiles = {
-    {{"stream", Profile::kStream}, {"exact", Profile::kExact}, {"raw", Profile::kRaw}}};
-constexpr std::array<Named<TrellisId>, 3> kTrellisNames = {{{"scalar", TrellisId::kScalar},
-                                                            {"4", TrellisId::kFourStates},
-                                                            {"8", TrellisId::kEightStates}}};
+constexpr std::array<Named<Profile>, 4> kProfiles = {{{"stream", Profile::kStream},
+                                                      {"nwc", Profile::kNwc},
+                                                      {"exact", Profile::kExact},
+                                                      {"raw", Profile::kRaw}}};
+constexpr std::array<Named<TrellisId>, 3> kQuantizers = {{{"scalar", TrellisId::kScalar},
+                                                          {"trellis4", TrellisId::kFourStates},
+                                                          {"trellis8", TrellisId::kEightStates}}};
+constexpr std::array<Named<ImportanceMode>, 4> kImportances = {
+    {{"none", ImportanceMode::kNone},
+     {"diag", ImportanceMode::kDiagonal},
+     {"ldl", ImportanceMode::kLdl},
+     {"fisher", ImportanceMode::kFisher}}};
 
-template <typename Value>
-std::optional<Value> Find(const std::array<Named<Value>, 3>& table, std::string_view name) {
+template <typename Value, size_t kCount>
+std::optional<Value> Find(const std::array<Named<Value>, kCount>& table, std::string_view name) {
   for (const Named<Value>& entry : table) {
     if (entry.name == name) return entry.value;
   }
   return std::nullopt;
 }
 
-template <typename Value>
-CLI::IsMember OneOf(const std::array<Named<Value>, 3>& table) {
+template <typename Value, size_t kCount>
+CLI::IsMember OneOf(const std::array<Named<Value>, kCount>& table) {
   std::vector<std::string> names;
   for (const Named<Value>& entry : table) names.emplace_back(entry.name);
   return CLI::IsMember(names);
@@ -65,17 +74,81 @@ Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, mess
 
 // Values that CLI11 hands over as text, and those that are not part of PackArguments.
 struct RawArguments {
-  std::string profile = "stream", trellis = "8";
+  std::string profile = "stream", quantizer = "trellis8", importance = "fisher", device = "cpu";
   std::vector<std::string> rules;
-  bool no_roundtrip = false;
+  bool no_roundtrip = false, no_feedback = false;
 };
+
+void DeclareCalibration(CLI::App* app, PackArguments* a, RawArguments* raw) {
+  auto* text = app->add_option(
+      "--calibration", a->calibration,
+      "TEXT or tokens (.safetensors with input_ids) to run the model on first: what matters to its "
+      "output is then coded finer");
+  app->add_option("--calibration-windows", a->windows,
+                  "windows (default 32) or sentences (default 512) to take from its beginning")
+      ->check(CLI::Range(1, 1 << 20));
+  app->add_option("--calibration-length", a->length, "tokens a window; default 1024")
+      ->check(CLI::Range(2, 1 << 20));
+  app->add_option("--seed", a->seed, "of the labels drawn in calibration")->capture_default_str();
+  app->add_option("--stats-out", a->statistics_output, "FILE to keep the statistics in")
+      ->needs(text);
+  app->add_option("--stats", a->statistics, "FILE of statistics, in place of --calibration")
+      ->excludes(text);
+  app->add_option("--device", raw->device, "for calibration: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+}
+
+void DeclareRecovery(CLI::App* app, PackArguments* a) {
+  auto* recover = app->add_flag(
+      "--recover", a->recover,
+      "then tune norms and the scales of rows so that the model's answers come nearer the "
+      "original's; needs --calibration or --recover-text");
+  recover->excludes("--kl");
+  app->add_option("--recover-epochs", a->recover_epochs, "passes over its text, at most")
+      ->check(CLI::Range(1, 1000))
+      ->needs(recover)
+      ->capture_default_str();
+  app->add_option("--recover-text", a->recover_text,
+                  "TEXT or tokens for --recover, in place of that of --calibration")
+      ->needs(recover);
+}
+
+// Switches that show what each part of the coding gains.
+void DeclareComparisons(CLI::App* app, PackArguments* a, RawArguments* raw) {
+  app->add_option(
+         "--importance", raw->importance,
+         "with statistics, steps follow: none of them, diag(H), ldl: the LDL of H, fisher: "
+         "gradients too")
+      ->check(OneOf(kImportances))
+      ->group("Comparisons")
+      ->capture_default_str();
+  app->add_flag("--no-feedback", raw->no_feedback, "with statistics, do not feed errors forward")
+      ->group("Comparisons");
+  app->add_option("--quantizer", raw->quantizer, "scalar, or a trellis of 4 or 8 states")
+      ->check(OneOf(kQuantizers))
+      ->group("Comparisons")
+      ->capture_default_str();
+  app->add_option("--lambda", a->options.lambda,
+                  "squared steps that a bit is worth in the search; 0: least error")
+      ->check(CLI::Range(0.0, 10.0))
+      ->group("Comparisons")
+      ->capture_default_str();
+  app->add_option("--damping", a->options.importance.damping,
+                  "added to diag(H), in parts of its mean")
+      ->check(CLI::Range(0.0, 10.0))
+      ->group("Comparisons")
+      ->capture_default_str();
+}
 
 void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
   app->add_option("INPUT", a->input, "folder of a checkpoint, or one .safetensors file")
       ->required();
   app->add_option("-o,--output", a->output, "container to write (not needed with --dry-run)");
-  app->add_option("--profile", raw->profile,
-                  "of linear layers: stream (lossy), exact (lossless) or raw (as it is)")
+  app->add_option(
+         "--profile", raw->profile,
+         "of linear layers: stream (lossy), nwc (lossy, by a trained net), exact (lossless) or "
+         "raw (as it is)")
       ->check(OneOf(kProfiles))
       ->capture_default_str();
   app->add_option("--bits", a->options.bits,
@@ -95,10 +168,24 @@ void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
   app->add_flag("-q,--quiet", a->quiet, "no progress, notes or summary");
   app->add_flag("--json", a->json, "a JSON report on standard output");
   app->add_flag("--no-roundtrip", raw->no_roundtrip, "do not decode and compare while packing");
-  app->add_option("--trellis", raw->trellis, "quantizer, for comparisons: scalar, 4 or 8 states")
-      ->check(OneOf(kTrellisNames))
-      ->group("Advanced")
+  app->add_option("--codec", a->codec,
+                  "FILE of nwc-train --arch nwc, for profile nwc; it decides the rate");
+  auto* kl =
+      app->add_option("--kl", a->kl,
+                      "in place of --bits: the fewest bits whose KL divergence to the original, "
+                      "in nats a token, stays within this")
+          ->check(CLI::Range(1e-5, 10.0));
+  auto* kl_text = app->add_option("--kl-text", a->kl_text, "TEXT or tokens to measure --kl on");
+  kl->needs(kl_text);
+  app->add_option("--kl-windows", a->kl_windows, "windows of 1024 tokens to take from it")
+      ->check(CLI::Range(1, 1 << 20))
+      ->needs(kl)
       ->capture_default_str();
+  app->add_option("--work", a->work,
+                  "FOLDER that keeps finished tensors: a pack that was stopped goes on from there");
+  DeclareCalibration(app, a, raw);
+  DeclareRecovery(app, a);
+  DeclareComparisons(app, a, raw);
 }
 
 Status CheckBits(double bits, const std::string& where) {
@@ -119,17 +206,49 @@ Status CheckRegex(const std::string& regex, const std::string& where) {
   }
 }
 
+std::string SettingsText(const RawArguments& raw, const PackArguments& a) {
+  std::string text = "--profile " + raw.profile + " --quantizer " + raw.quantizer;
+  text += " --importance " + raw.importance + (raw.no_feedback ? " --no-feedback" : "");
+  const auto number = [&](const char* name, double value) {
+    text += std::string(" ") + name + FormatNumber(" %.9g", value);
+  };
+  number("--bits", a.options.bits);
+  number("--kl", a.kl);
+  number("--kl-windows", static_cast<double>(a.kl_windows));
+  number("--lambda", static_cast<double>(a.options.lambda));
+  number("--damping", a.options.importance.damping);
+  number("--calibration-windows", static_cast<double>(a.windows));
+  number("--calibration-length", static_cast<double>(a.length));
+  number("--seed", static_cast<double>(a.seed));
+  if (a.recover) number("--recover-epochs", a.recover_epochs);
+  for (const std::string& rule : raw.rules) text += " --rule " + Quote(rule);
+  return text + " --include " + Quote(a.options.include) + " --exclude " + Quote(a.options.exclude);
+}
+
 Status Interpret(const RawArguments& raw, PackArguments* a) {
   a->options.profile = Find(kProfiles, raw.profile).value_or(Profile::kStream);
-  a->options.trellis = Find(kTrellisNames, raw.trellis).value_or(TrellisId::kEightStates);
+  a->options.trellis = Find(kQuantizers, raw.quantizer).value_or(TrellisId::kEightStates);
+  a->options.importance.mode = Find(kImportances, raw.importance).value_or(ImportanceMode::kFisher);
+  a->options.importance.feedback = !raw.no_feedback;
+  a->cuda = raw.device == "cuda";
   a->options.roundtrip = !raw.no_roundtrip;
   a->options.producer = PackProducer();
+  a->settings = SettingsText(raw, *a);
   NWC_RETURN_IF_ERROR(CheckBits(a->options.bits, "--bits"));
   NWC_RETURN_IF_ERROR(CheckRegex(a->options.include, "--include"));
   NWC_RETURN_IF_ERROR(CheckRegex(a->options.exclude, "--exclude"));
   for (const std::string& text : raw.rules) {
     NWC_ASSIGN_OR_RETURN(PackRule rule, ParsePackRule(text));
     a->options.rules.push_back(std::move(rule));
+  }
+  const bool neural = a->options.profile == Profile::kNwc ||
+                      std::any_of(a->options.rules.begin(), a->options.rules.end(),
+                                  [](const PackRule& r) { return r.profile == Profile::kNwc; });
+  if (neural && a->codec.empty()) {
+    return Usage("--codec is missing, expected a file of nwc-train --arch nwc for profile nwc");
+  }
+  if (a->recover && a->calibration.empty() && a->recover_text.empty()) {
+    return Usage("--recover has no text, expected --calibration TEXT or --recover-text TEXT");
   }
   if (a->output.empty() && !a->dry_run) {
     return Usage("-o is missing, expected the path of the container to write; or use --dry-run");
@@ -182,7 +301,7 @@ Result<PackRule> ParsePackRule(const std::string& text) {
     return rule;
   }
   return Usage(where + ": expected REGEX=PROFILE or REGEX=PROFILE:BITS with the profile stream, " +
-               "exact or raw");
+               "nwc, exact or raw");
 }
 
 Result<PackCommand> ParsePackArguments(const std::vector<std::string>& command_line) {

@@ -1,6 +1,7 @@
 // The command line of nwc-pack.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,8 +12,23 @@
 namespace nwc {
 
 struct PackArguments {
-  std::string input;   // a folder or a .safetensors file
-  std::string output;  // may be empty in a dry run
+  std::string input;               // a folder or a .safetensors file
+  std::string output;              // may be empty in a dry run
+  std::string statistics;          // a file of them, or empty
+  std::string calibration;         // a text or tokens to collect statistics on, or empty
+  std::string statistics_output;   // where to keep those, or empty
+  size_t windows = 0, length = 0;  // of calibration; 0: as suits the model
+  uint64_t seed = 1;
+  double kl = 0;        // budget in nats a token; 0: options.bits decides
+  std::string kl_text;  // to measure it on
+  size_t kl_windows = 8;
+  bool recover = false;
+  int recover_epochs = 4;
+  std::string recover_text;  // to recover on; empty: the text of calibration
+  std::string settings;      // the options that the bytes of a container depend on, as text
+  std::string work;          // folder of finished parts, or empty
+  bool cuda = false;
+  std::string codec;  // file of a trained codec for profile nwc, or empty
   PackOptions options;
   bool dry_run = false;
   bool force = false;

@@ -32,7 +32,17 @@ Json TensorJson(const PackedTensor& t) {
   json["packed_bytes"] = t.packed_bytes;
   json["bits_per_weight"] = t.weights == 0 ? Json(nullptr) : Json(BitsPerWeight(t));
   json["relative_mse"] = t.relative_mse;
+  json["kl_estimate"] = t.kl;
   json["note"] = t.note;
+  return json;
+}
+
+Json RecoveryJson(const RecoveryFigures& r) {
+  Json json;
+  json["measure"] = r.encoder ? "1 - cosine" : "kl";
+  json["before"] = r.before;
+  json["after"] = r.after;
+  json["epochs"] = r.epochs;
   return json;
 }
 
@@ -67,6 +77,8 @@ std::string FormatReportJson(const PackOutcome& outcome) {
   json["seconds"] = outcome.seconds;
   json["linear_weights"] = report.linear_weights;
   json["linear_bits_per_weight"] = report.linear_bits_per_weight;
+  json["kl"] = outcome.kl ? Json(*outcome.kl) : Json(nullptr);
+  json["recovery"] = outcome.recovery ? RecoveryJson(*outcome.recovery) : Json(nullptr);
   json["tensors"] = Json::array();
   for (const PackedTensor& t : report.tensors) json["tensors"].push_back(TensorJson(t));
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -87,6 +99,13 @@ std::string FormatSummary(const PackOutcome& outcome) {
                      " (" + Ratio(report.source_bytes, report.file_bytes) + ")";
   if (report.linear_weights != 0) {
     text += FormatNumber(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight);
+  }
+  if (outcome.kl) text += FormatNumber(", KL divergence %.4g nats a token", *outcome.kl);
+  if (outcome.recovery) {
+    const RecoveryFigures& r = *outcome.recovery;
+    text +=
+        FormatNumber(r.encoder ? ", recovery: 1 - cosine %.4g" : ", recovery: KL %.4g", r.before) +
+        FormatNumber(r.encoder ? " -> %.4g" : " -> %.4g nats a token", r.after);
   }
   text += ", " + FormatSeconds(outcome.seconds);
   if (outcome.seconds > 0) {

@@ -1,6 +1,7 @@
 // What nwc-pack tells about a pack: table, JSON, notes and summary. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "encoder/encoder.h"
@@ -10,10 +11,19 @@ namespace nwc {
 // A table of tensors with totals, for a dry run.
 std::string FormatPlanTable(const PackReport& report);
 
+// What --recover gained on windows that it did not tune on.
+struct RecoveryFigures {
+  bool encoder = false;          // a sentence encoder: 1 − mean cosine, else nats a token
+  double before = 0, after = 0;  // loss of the packed model
+  int epochs = 0;
+};
+
 struct PackOutcome {
   std::string file;  // empty in a dry run
   PackReport report;
   double seconds = 0;
+  std::optional<double> kl = std::nullopt;  // measured for --kl, nats a token
+  std::optional<RecoveryFigures> recovery = std::nullopt;
 };
 
 // One JSON object, ending in a newline.

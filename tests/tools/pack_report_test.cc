@@ -57,5 +57,15 @@ TEST(PackReportTest, NotesAndSummaryAreLines) {
             "tensors, 2.00 s, 0.0000 GB/s\n");
 }
 
+TEST(PackReportTest, RecoveryIsBeforeAndAfter) {
+  PackOutcome outcome{"out.nwc", Sample(), 2};
+  EXPECT_TRUE(Contains(FormatReportJson(outcome), "\"recovery\": null"));
+  outcome.recovery = {false, 0.5, 0.25, 3};
+  EXPECT_TRUE(Contains(FormatSummary(outcome), ", recovery: KL 0.5 -> 0.25 nats a token, 2.00 s"));
+  EXPECT_TRUE(Contains(FormatReportJson(outcome), "\"before\": 0.5,\n  \"after\": 0.25"));
+  outcome.recovery->encoder = true;
+  EXPECT_TRUE(Contains(FormatSummary(outcome), ", recovery: 1 - cosine 0.5 -> 0.25, 2.00 s"));
+}
+
 }  // namespace
 }  // namespace nwc

@@ -1,0 +1,234 @@
+#include "encoder/calibration.h"
+
+#include <torch/torch.h>
+
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "encoder/models/activation_store.h"
+#include "encoder/models/device.h"
+#include "encoder/models/hidden_states.h"
+#include "encoder/models/model.h"
+#include "encoder/models/torch_errors.h"
+
+namespace nwc {
+namespace {
+
+using torch::Tensor;
+
+// Sums over tokens of one linear layer.
+struct Moments {
+  std::string input_of;
+  Tensor input;   // inputs × inputs, undefined when shared
+  Tensor output;  // outputs, float64
+};
+
+// Watches the linear layers of one layer of the model.
+class MomentCollector {
+ public:
+  [[nodiscard]] LinearObserver Observer() {
+    return [this](const std::string& weight, const Tensor& x, const Tensor& y) {
+      Observe(weight, x, y);
+    };
+  }
+
+  // Forgets which input it saw last: a new forward pass begins.
+  void BeginPass() { last_input_.reset(); }
+
+  [[nodiscard]] const std::map<std::string, Moments>& moments() const { return moments_; }
+
+ private:
+  void Observe(const std::string& weight, const Tensor& x, const Tensor& y) {
+    Moments& m = moments_[weight];
+    // Layers that share an input (query, key, value) run one after the other.
+    if (last_input_.defined() && last_input_.is_same(x)) {
+      m.input_of = last_owner_;
+    } else {
+      last_input_ = x;
+      last_owner_ = weight;
+      const Tensor rows = x.detach().flatten(0, -2);
+      const Tensor product = rows.t().mm(rows);
+      m.input = m.input.defined() ? m.input.add_(product) : product;
+    }
+    Tensor* output = &m.output;
+    y.register_hook([output](const Tensor& gradient) {
+      const Tensor squares = gradient.flatten(0, -2).to(torch::kFloat64).square().sum(0);
+      *output = output->defined() ? output->add_(squares) : squares;
+    });
+  }
+
+  std::map<std::string, Moments> moments_;  // addresses of values stay
+  Tensor last_input_;
+  std::string last_owner_;
+};
+
+class Calibration {
+ public:
+  Calibration(const CalibrationOptions& options, const EvaluationCallback& progress,
+              const std::atomic<bool>* cancel, torch::Device device)
+      : options_(options), progress_(progress), cancel_(cancel), device_(device) {}
+
+  Status Run(const std::string& config, const TensorSource& source, const TokenWindows& windows,
+             const CalibrationSink& sink) {
+    NWC_ASSIGN_OR_RETURN(model_, OpenModel(config, source));
+    MoveTo(device_, &model_->parameters);
+    NWC_ASSIGN_OR_RETURN(batches_, MakeBatches(windows, *model_, device_));
+    for (const WindowBatch& b : batches_) tokens_ += static_cast<double>(b.ids.numel());
+    NWC_RETURN_IF_ERROR(RunForward());
+    NWC_RETURN_IF_ERROR(StartGradients());
+    for (int layer = model_->layer_count(); layer-- > 0;) {
+      NWC_RETURN_IF_ERROR(RunBackward(layer, sink));
+    }
+    return {};
+  }
+
+ private:
+  Status Tell(const char* stage, const std::string& item, uint64_t done, uint64_t total) {
+    if (cancel_ != nullptr && *cancel_) return Status(ErrorCode::kCancelled, "stopped");
+    if (progress_) progress_({stage, item, done, total});
+    return {};
+  }
+
+  [[nodiscard]] size_t Slot(int layer, size_t batch) const {
+    return static_cast<size_t>(layer) * batches_.size() + batch;
+  }
+
+  Status RunForward() {
+    const torch::NoGradGuard no_gradients;
+    const auto layers = static_cast<uint64_t>(model_->layer_count());
+    std::vector<Tensor> hidden;
+    uint64_t bytes = 0;
+    for (const WindowBatch& batch : batches_) {
+      hidden.push_back(model_->Embed(batch.ids));
+      bytes += hidden.back().nbytes() * layers;
+    }
+    NWC_ASSIGN_OR_RETURN(store_, ActivationStore::Create(layers * batches_.size(), bytes));
+    uint64_t done = 0;
+    for (int l = 0; l < model_->layer_count(); ++l) {
+      NWC_ASSIGN_OR_RETURN(const auto layer, Load(l));
+      for (size_t b = 0; b < batches_.size(); ++b) {
+        store_.Keep(Slot(l, b), hidden[b]);
+        hidden[b] = layer->Forward(hidden[b], {});
+        NWC_RETURN_IF_ERROR(CheckFinite(hidden[b], "activations of layer " + std::to_string(l)));
+        NWC_RETURN_IF_ERROR(Tell("calibration, forward", "layer " + std::to_string(l), ++done,
+                                 layers * batches_.size()));
+      }
+    }
+    hidden_ = std::move(hidden);
+    return {};
+  }
+
+  Result<std::unique_ptr<Layer>> Load(int l) {
+    NWC_ASSIGN_OR_RETURN(auto layer, model_->LoadLayer(l));
+    MoveTo(device_, &layer->parameters);
+    return layer;
+  }
+
+  static Status CheckFinite(const Tensor& values, const std::string& what) {
+    if (values.isfinite().all().item<bool>()) return {};
+    return Status(ErrorCode::kCorrupt, what +
+                                           " are not finite; the model's weights may hold NaN or "
+                                           "infinities");
+  }
+
+  // hidden_ turns from what leaves the last layer into the loss's gradient on it. A window at a
+  // time: logits are large.
+  Status StartGradients() {
+    auto generator = torch::make_generator<at::CPUGeneratorImpl>(options_.seed);
+    uint64_t done = 0;
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      Tensor gradient = torch::empty_like(hidden_[b]);
+      for (int64_t w = 0; w < hidden_[b].size(0); ++w) {
+        Tensor hidden = hidden_[b].narrow(0, w, 1).detach().requires_grad_(true);
+        Loss(hidden, generator).backward();
+        gradient.narrow(0, w, 1).copy_(hidden.grad());
+      }
+      hidden_[b] = gradient;
+      NWC_RETURN_IF_ERROR(CheckFinite(gradient, "gradients of the loss"));
+      NWC_RETURN_IF_ERROR(
+          Tell("calibration, loss", "batch " + std::to_string(b), ++done, batches_.size()));
+    }
+    return {};
+  }
+
+  Tensor Loss(const Tensor& hidden, at::Generator& generator) const {
+    const Tensor out = model_->Head(hidden);
+    if (model_->is_encoder()) {
+      return (out * torch::randn(out.sizes(), generator).to(device_)).sum();
+    }
+    const Tensor logits = out.flatten(0, 1);
+    Tensor labels;
+    {
+      const torch::NoGradGuard no_gradients;
+      labels = torch::multinomial(logits.softmax(-1).cpu(), 1, false, generator).squeeze(1);
+    }
+    return torch::nn::functional::cross_entropy(
+        logits, labels.to(device_),
+        torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
+  }
+
+  Status RunBackward(int l, const CalibrationSink& sink) {
+    NWC_ASSIGN_OR_RETURN(const auto layer, Load(l));
+    MomentCollector collector;
+    const LinearObserver observer = collector.Observer();
+    const auto total = static_cast<uint64_t>(model_->layer_count()) * batches_.size();
+    uint64_t done = total - static_cast<uint64_t>(l + 1) * batches_.size();
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      Tensor input = store_.Get(Slot(l, b)).to(device_).detach().requires_grad_(true);
+      collector.BeginPass();
+      layer->Forward(input, observer).backward(hidden_[b]);
+      hidden_[b] = input.grad();
+      store_.Drop(Slot(l, b));
+      NWC_RETURN_IF_ERROR(
+          Tell("calibration, backward", "layer " + std::to_string(l), ++done, total));
+    }
+    return Give(l, collector, sink);
+  }
+
+  Status Give(int l, const MomentCollector& collector, const CalibrationSink& sink) const {
+    for (const auto& [weight, m] : collector.moments()) {
+      CalibratedLinear linear;
+      linear.weight = weight;
+      linear.input_of = m.input_of;
+      Tensor input, output = (m.output / tokens_).to(torch::kFloat32).cpu().contiguous();
+      if (m.input.defined()) {
+        input = (m.input / tokens_).cpu().contiguous();
+        linear.input_moment = {input.data_ptr<float>(), static_cast<size_t>(input.numel())};
+      }
+      const Tensor& shape = m.input.defined() ? m.input : collector.moments().at(m.input_of).input;
+      linear.inputs = static_cast<uint64_t>(shape.size(0));
+      linear.outputs = static_cast<uint64_t>(output.numel());
+      linear.output_moment = {output.data_ptr<float>(), static_cast<size_t>(output.numel())};
+      const std::string where = "moments of '" + weight + "' (layer " + std::to_string(l) + ")";
+      if (input.defined()) NWC_RETURN_IF_ERROR(CheckFinite(input, where));
+      NWC_RETURN_IF_ERROR(CheckFinite(output, where));
+      NWC_RETURN_IF_ERROR(sink(linear));
+    }
+    return {};
+  }
+
+  const CalibrationOptions& options_;
+  const EvaluationCallback& progress_;
+  const std::atomic<bool>* cancel_;
+  const torch::Device device_;
+  std::unique_ptr<Model> model_;
+  std::vector<WindowBatch> batches_;
+  std::vector<Tensor> hidden_;  // one a batch: hidden states, on the way back their gradients
+  ActivationStore store_;
+  double tokens_ = 0;
+};
+
+}  // namespace
+
+Status Calibrate(const std::string& config, const TensorSource& source, const TokenWindows& windows,
+                 const CalibrationOptions& options, const CalibrationSink& sink,
+                 const EvaluationCallback& progress, const std::atomic<bool>* cancel) {
+  return CatchTorchErrors([&]() -> Status {
+    const ThreadScope threads(options.threads);
+    NWC_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
+    return Calibration(options, progress, cancel, device).Run(config, source, windows, sink);
+  });
+}
+
+}  // namespace nwc

@@ -1,0 +1,133 @@
+#include "tools/statistics_file.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "format/checksum.h"
+
+namespace nwc {
+namespace {
+
+constexpr std::string_view kInputEnding = ".input_moment";
+constexpr std::string_view kOutputEnding = ".output_moment";
+constexpr std::string_view kSharedPrefix = "input_of.";
+constexpr const char* kFormat = "nwc-statistics-1";
+
+Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, message); }
+
+std::string ShapeText(const std::vector<uint64_t>& shape) {
+  std::string text = "[";
+  for (const uint64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
+  return text + "]";
+}
+
+uint64_t ElementCount(const SourceTensor& tensor) {
+  uint64_t n = 1;
+  for (const uint64_t d : tensor.shape) n *= d;
+  return n;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StatisticsFile>> StatisticsFile::Open(const std::string& path) {
+  std::unique_ptr<StatisticsFile> statistics(new StatisticsFile);
+  NWC_ASSIGN_OR_RETURN(statistics->file_, Checkpoint::Open(path));
+  const auto metadata = nlohmann::json::parse(statistics->file_->shards()[0].metadata, nullptr,
+                                              /*allow_exceptions=*/false);
+  if (!metadata.is_object() || metadata.value("format", "") != kFormat) {
+    return Usage(path + ": no statistics, expected safetensors with the metadata format = " +
+                 kFormat + "; --stats-out writes such a file");
+  }
+  statistics->fingerprint_ = metadata.value("model", "");
+  auto& moments = statistics->moments_;
+  const auto& tensors = statistics->file_->tensors();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const std::string_view name = tensors[i].name;
+    if (name.ends_with(kInputEnding)) {
+      moments[std::string(name.substr(0, name.size() - kInputEnding.size()))].input = i + 1;
+    } else if (name.ends_with(kOutputEnding)) {
+      Moments& m = moments[std::string(name.substr(0, name.size() - kOutputEnding.size()))];
+      m.output = i;
+      m.has_output = true;
+    }
+  }
+  for (const auto& [key, value] : metadata.items()) {
+    if (!key.starts_with(kSharedPrefix) || !value.is_string()) continue;
+    const auto owner = moments.find(value.get<std::string>());
+    if (owner == moments.end() || owner->second.input == 0) {
+      return Usage(path + ": metadata " + key + " names " + value.get<std::string>() +
+                   ", which has no input_moment");
+    }
+    moments[key.substr(kSharedPrefix.size())].input = owner->second.input;
+  }
+  for (auto& [name, m] : moments) {
+    if (m.input == 0)
+      return Usage(path + ": '" + name + "' has an output_moment but no input_moment");
+    --m.input;
+  }
+  if (moments.empty()) return Usage(path + ": holds no input_moment");
+  return statistics;
+}
+
+bool StatisticsFile::Has(const std::string& weight) const { return moments_.contains(weight); }
+
+Result<std::vector<float>> StatisticsFile::ReadTensor(size_t tensor, uint64_t values,
+                                                      const char* what) const {
+  const SourceTensor& t = file_->tensors()[tensor];
+  if (t.dtype != DType::kF32 || ElementCount(t) != values) {
+    return Usage("statistics tensor '" + t.name + "' is " + DTypeName(t.dtype) + " " +
+                 ShapeText(t.shape) + ", expected F32 with " + std::to_string(values) +
+                 " values (" + what + "): they are of another model");
+  }
+  std::vector<float> read(values);
+  NWC_RETURN_IF_ERROR(
+      file_->Read(tensor, {reinterpret_cast<uint8_t*>(read.data()), values * sizeof(float)}));
+  for (const float v : read) {
+    if (!std::isfinite(v)) {
+      return Usage("statistics tensor '" + t.name +
+                   "' holds NaN or infinite values; calibrate again");
+    }
+  }
+  return read;
+}
+
+Result<LayerStatistics> StatisticsFile::Read(const std::string& weight, uint64_t rows,
+                                             uint64_t columns) const {
+  const Moments& m = moments_.at(weight);
+  LayerStatistics statistics;
+  NWC_ASSIGN_OR_RETURN(statistics.input_moment, ReadTensor(m.input, columns * columns, "inputs²"));
+  if (m.has_output) {
+    NWC_ASSIGN_OR_RETURN(statistics.output_moment, ReadTensor(m.output, rows, "outputs"));
+  }
+  return statistics;
+}
+
+Status StatisticsFile::CheckModel(const TensorSource& model) const {
+  bool any = false;
+  for (const SourceTensor& t : model.tensors()) any = any || Has(t.name);
+  if (!any) {
+    return Usage("the statistics name none of the model's tensors (their first is '" +
+                 moments_.begin()->first + "'): they are of another model");
+  }
+  if (fingerprint_.empty()) return {};
+  NWC_ASSIGN_OR_RETURN(const std::string actual, ModelFingerprint(model));
+  if (actual == fingerprint_) return {};
+  return Usage("the statistics are of another model (fingerprint " + fingerprint_ +
+               ", this one has " + actual + "); calibrate again");
+}
+
+Result<std::string> ModelFingerprint(const TensorSource& model) {
+  std::string text;
+  for (size_t i = 0; i < model.tensors().size(); ++i) {
+    const SourceTensor& t = model.tensors()[i];
+    text += t.name + ShapeText(t.shape);
+    if (t.shape.size() != 1) continue;
+    std::vector<uint8_t> bytes(ElementCount(t) * DTypeSize(t.dtype));
+    NWC_RETURN_IF_ERROR(model.Read(i, bytes));
+    text.append(bytes.begin(), bytes.end());
+  }
+  return ToHex(Hash128Of({reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
+}
+
+}  // namespace nwc
