@@ -22,6 +22,7 @@ Result<KlTrial> FindBitsForKl(double budget, double first_bits,
                               const std::function<Result<double>(double bits)>& measure) {
   std::optional<KlTrial> kept, missed;  // nearest on either side of the budget
   double bits = std::clamp(first_bits, kMinBits, kMaxBits);
+  double slope = kOctavesABit, last_bits = 0, last_octaves = 0;
   for (int i = 0; i < kMaxTrials; ++i) {
     NWC_ASSIGN_OR_RETURN(const double kl, measure(bits));
     const KlTrial trial{bits, kl};
@@ -33,7 +34,14 @@ Result<KlTrial> FindBitsForKl(double budget, double first_bits,
       if (bits >= kMaxBits) break;
     }
     if (kept && missed && kept->bits - missed->bits < kFinest) break;
-    double next = bits + std::log2(std::max(kl, 1e-12) / (kAim * budget)) / kOctavesABit;
+    const double octaves = std::log2(std::max(kl, 1e-12) / (kAim * budget));
+    if (i > 0 && bits != last_bits) {
+      slope = std::clamp((last_octaves - octaves) / (bits - last_bits), kOctavesABit / 4,
+                         kOctavesABit * 4);
+    }
+    last_bits = bits;
+    last_octaves = octaves;
+    double next = bits + octaves / slope;
     // A guess outside of what is known already would learn nothing.
     if (kept && missed && (next <= missed->bits || next >= kept->bits)) {
       next = 0.5 * (kept->bits + missed->bits);

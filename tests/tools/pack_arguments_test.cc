@@ -38,11 +38,17 @@ TEST(PackArgumentsTest, DefaultsAreThoseOfTheEncoder) {
 }
 
 TEST(PackArgumentsTest, ReadsEveryOption) {
-  const PackArguments a = Parse(
-      {"--rule",  "a=exact",   "in",     "--rule=b=stream:3.5", "--profile", "exact",     "--bits",
-       "6",       "--include", "x",      "--exclude",           "y",         "--threads", "2",
-       "--force", "-q",        "--json", "--no-roundtrip",      "--trellis", "4",         "-o",
-       "out"});
+  const PackArguments a = Parse({"--rule",      "a=exact",
+                                 "in",          "--rule=b=stream:3.5",
+                                 "--profile",   "exact",
+                                 "--bits",      "6",
+                                 "--include",   "x",
+                                 "--exclude",   "y",
+                                 "--threads",   "2",
+                                 "--force",     "-q",
+                                 "--json",      "--no-roundtrip",
+                                 "--quantizer", "trellis4",
+                                 "-o",          "out"});
   EXPECT_EQ(a.input, "in");
   ASSERT_EQ(a.options.rules.size(), 2u);
   EXPECT_EQ(a.options.rules[1].bits, 3.5);
@@ -66,7 +72,7 @@ TEST(PackArgumentsTest, WrongUsageIsExplained) {
   ExpectUsage({"in", "-o", "out", "--profile", "best"}, "best");
   ExpectUsage({"in", "-o", "out", "--bits", "many"}, "many");
   ExpectUsage({"in", "-o", "out", "--threads", "-1"}, "-1");
-  ExpectUsage({"in", "-o", "out", "--trellis", "16"}, "16");
+  ExpectUsage({"in", "-o", "out", "--quantizer", "trellis16"}, "trellis16");
   ExpectUsage({"in", "-o", "out", "--include", "("}, "--include: '('");
 }
 
