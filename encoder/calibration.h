@@ -32,8 +32,9 @@ struct CalibratedLinear {
   std::string weight;    // name of its tensor
   std::string input_of;  // the linear whose input moment is this one's too; empty: its own follows
   uint64_t inputs = 0, outputs = 0;
-  std::span<const float> input_moment;   // inputs × inputs, or empty
-  std::span<const float> output_moment;  // outputs
+  std::span<const float> input_moment;     // inputs × inputs, or empty
+  std::span<const float> weighted_moment;  // inputs × inputs; empty when no gradient was seen
+  std::span<const float> output_moment;    // outputs
 };
 using CalibrationSink = std::function<Status(const CalibratedLinear&)>;
 

@@ -34,7 +34,8 @@ Result<CodedTensor> NeuralCoder::Code(TensorInfo info, ByteSpan elements, uint16
   LayerStatistics statistics;
   NeuralEncodeInput input;
   if (statistics_ != nullptr && statistics_->Has(info.name)) {
-    NWC_ASSIGN_OR_RETURN(statistics, statistics_->Read(info.name, info.rows, info.columns));
+    NWC_ASSIGN_OR_RETURN(
+        statistics, statistics_->Read(info.name, info.rows, info.columns, InputMoment::kPlain));
     input.input_moment = statistics.input_moment.data();
   }
   input.tensor = &info;

@@ -307,7 +307,10 @@ Result<TensorImportance> ImportanceOf(const StreamOptions& options, const Tensor
   const bool known = options.statistics != nullptr && options.statistics->Has(tensor.name);
   if (!known) return MeasureImportance(options.importance, tensor, scales, nullptr, pool);
   NWC_ASSIGN_OR_RETURN(const LayerStatistics statistics,
-                       options.statistics->Read(tensor.name, tensor.rows, tensor.columns));
+                       options.statistics->Read(tensor.name, tensor.rows, tensor.columns,
+                                                options.importance.mode == ImportanceMode::kFisher
+                                                    ? InputMoment::kWeighted
+                                                    : InputMoment::kPlain));
   return MeasureImportance(options.importance, tensor, scales, &statistics, pool);
 }
 

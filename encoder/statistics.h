@@ -12,9 +12,16 @@ namespace nwc {
 
 // Of a linear layer y = W x with W of outputs × inputs, means over the calibration tokens.
 struct LayerStatistics {
-  std::vector<float> input_moment;   // inputs × inputs, row-major: H = E[x xᵀ]
+  std::vector<float> input_moment;   // inputs × inputs, row-major: H, as InputMoment says
   std::vector<float> output_moment;  // outputs: o_j = E[g_j²], g the gradient of the loss on y; may
                                      // be empty
+};
+
+// Which mean over tokens H is.
+enum class InputMoment : uint8_t {
+  kPlain,  // E[x xᵀ]
+  kWeighted,  // E[‖g‖² x xᵀ] / E[‖g‖²]: tokens count as much as the loss depends on their outputs;
+              // plain where there is no such
 };
 
 // Statistics by the name of the weight tensor. Read may be called from many threads at once.
@@ -25,7 +32,8 @@ class StatisticsSource {
   // kUsage when the shapes are not those of `rows` outputs and `columns` inputs, or a value is not
   // finite: then these are the statistics of another model.
   [[nodiscard]] virtual Result<LayerStatistics> Read(const std::string& weight, uint64_t rows,
-                                                     uint64_t columns) const = 0;
+                                                     uint64_t columns,
+                                                     InputMoment moment) const = 0;
 };
 
 }  // namespace nwc

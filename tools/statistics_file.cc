@@ -10,6 +10,7 @@ namespace nwc {
 namespace {
 
 constexpr std::string_view kInputEnding = ".input_moment";
+constexpr std::string_view kWeightedEnding = ".weighted_moment";
 constexpr std::string_view kOutputEnding = ".output_moment";
 constexpr std::string_view kSharedPrefix = "input_of.";
 constexpr const char* kFormat = "nwc-statistics-1";
@@ -44,27 +45,24 @@ Result<std::unique_ptr<StatisticsFile>> StatisticsFile::Open(const std::string& 
   const auto& tensors = statistics->file_->tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
     const std::string_view name = tensors[i].name;
-    if (name.ends_with(kInputEnding)) {
-      moments[std::string(name.substr(0, name.size() - kInputEnding.size()))].input = i + 1;
-    } else if (name.ends_with(kOutputEnding)) {
-      Moments& m = moments[std::string(name.substr(0, name.size() - kOutputEnding.size()))];
-      m.output = i;
-      m.has_output = true;
-    }
+    const auto of = [&](std::string_view ending) -> Moments& {
+      return moments[std::string(name.substr(0, name.size() - ending.size()))];
+    };
+    if (name.ends_with(kInputEnding)) of(kInputEnding).input = i;
+    if (name.ends_with(kWeightedEnding)) of(kWeightedEnding).weighted = i;
+    if (name.ends_with(kOutputEnding)) of(kOutputEnding).output = i;
   }
   for (const auto& [key, value] : metadata.items()) {
     if (!key.starts_with(kSharedPrefix) || !value.is_string()) continue;
     const auto owner = moments.find(value.get<std::string>());
-    if (owner == moments.end() || owner->second.input == 0) {
+    if (owner == moments.end() || !owner->second.input) {
       return Usage(path + ": metadata " + key + " names " + value.get<std::string>() +
                    ", which has no input_moment");
     }
     moments[key.substr(kSharedPrefix.size())].input = owner->second.input;
   }
-  for (auto& [name, m] : moments) {
-    if (m.input == 0)
-      return Usage(path + ": '" + name + "' has an output_moment but no input_moment");
-    --m.input;
+  for (const auto& [name, m] : moments) {
+    if (!m.input) return Usage(path + ": '" + name + "' has no input_moment");
   }
   if (moments.empty()) return Usage(path + ": holds no input_moment");
   return statistics;
@@ -93,12 +91,13 @@ Result<std::vector<float>> StatisticsFile::ReadTensor(size_t tensor, uint64_t va
 }
 
 Result<LayerStatistics> StatisticsFile::Read(const std::string& weight, uint64_t rows,
-                                             uint64_t columns) const {
+                                             uint64_t columns, InputMoment moment) const {
   const Moments& m = moments_.at(weight);
   LayerStatistics statistics;
-  NWC_ASSIGN_OR_RETURN(statistics.input_moment, ReadTensor(m.input, columns * columns, "inputs²"));
-  if (m.has_output) {
-    NWC_ASSIGN_OR_RETURN(statistics.output_moment, ReadTensor(m.output, rows, "outputs"));
+  const size_t input = moment == InputMoment::kWeighted ? m.weighted.value_or(*m.input) : *m.input;
+  NWC_ASSIGN_OR_RETURN(statistics.input_moment, ReadTensor(input, columns * columns, "inputs²"));
+  if (m.output) {
+    NWC_ASSIGN_OR_RETURN(statistics.output_moment, ReadTensor(*m.output, rows, "outputs"));
   }
   return statistics;
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "encoder/statistics.h"
@@ -18,7 +19,7 @@ class StatisticsFile : public StatisticsSource {
 
   [[nodiscard]] bool Has(const std::string& weight) const override;
   [[nodiscard]] Result<LayerStatistics> Read(const std::string& weight, uint64_t rows,
-                                             uint64_t columns) const override;
+                                             uint64_t columns, InputMoment moment) const override;
 
   // kUsage when the statistics are of another model: their fingerprint differs, or they name none
   // of its tensors.
@@ -26,9 +27,8 @@ class StatisticsFile : public StatisticsSource {
 
  private:
   struct Moments {
-    size_t input = 0;  // position in the file
-    size_t output = 0;
-    bool has_output = false;
+    // Positions in the file.
+    std::optional<size_t> input, weighted, output;
   };
   StatisticsFile() = default;
   Result<std::vector<float>> ReadTensor(size_t tensor, uint64_t values, const char* what) const;

@@ -17,9 +17,9 @@ Result<std::unique_ptr<StatisticsWriter>> StatisticsWriter::Create(const std::st
                                                                    size_t name_bytes) {
   std::unique_ptr<StatisticsWriter> writer(new StatisticsWriter);
   NWC_ASSIGN_OR_RETURN(writer->file_, AtomicFile::Create(path, overwrite));
-  // Each linear has two tensors, and its name at most twice more in the metadata.
+  // Each linear has three tensors, and its name at most twice more in the metadata.
   writer->header_bytes_ =
-      AlignUp(kMetadataBytes + 3 * linears * kEntryBytes + 4 * name_bytes, kMetadataBytes);
+      AlignUp(kMetadataBytes + 4 * linears * kEntryBytes + 5 * name_bytes, kMetadataBytes);
   NWC_RETURN_IF_ERROR(writer->file_->Append(std::vector<uint8_t>(writer->header_bytes_)));
   return writer;
 }
@@ -37,6 +37,10 @@ Status StatisticsWriter::Add(const CalibratedLinear& linear) {
                                   linear.input_moment));
   } else {
     shared_["input_of." + linear.weight] = linear.input_of;
+  }
+  if (!linear.weighted_moment.empty()) {
+    NWC_RETURN_IF_ERROR(AddTensor(linear.weight + ".weighted_moment",
+                                  {linear.inputs, linear.inputs}, linear.weighted_moment));
   }
   return AddTensor(linear.weight + ".output_moment", {linear.outputs}, linear.output_moment);
 }

@@ -20,8 +20,9 @@ using torch::Tensor;
 // Sums over tokens of one linear layer.
 struct Moments {
   std::string input_of;
-  Tensor input;   // inputs × inputs, undefined when shared
-  Tensor output;  // outputs, float64
+  Tensor input;     // inputs × inputs, undefined when shared
+  Tensor weighted;  // inputs × inputs, tokens weighted by the power of their gradient
+  Tensor output;    // outputs, float64
 };
 
 // Watches the linear layers of one layer of the model.
@@ -48,14 +49,18 @@ class MomentCollector {
       last_input_ = x;
       last_owner_ = weight;
       const Tensor rows = x.detach().flatten(0, -2);
-      const Tensor product = rows.t().mm(rows);
-      m.input = m.input.defined() ? m.input.add_(product) : product;
+      Add(rows.t().mm(rows), &m.input);
     }
-    Tensor* output = &m.output;
-    y.register_hook([output](const Tensor& gradient) {
-      const Tensor squares = gradient.flatten(0, -2).to(torch::kFloat64).square().sum(0);
-      *output = output->defined() ? output->add_(squares) : squares;
+    y.register_hook([&m, rows = x.detach().flatten(0, -2)](const Tensor& gradient) {
+      const Tensor squares = gradient.flatten(0, -2).to(torch::kFloat64).square();
+      Add(squares.sum(0), &m.output);
+      const Tensor power = squares.sum(1, /*keepdim=*/true).to(torch::kFloat32);
+      Add(rows.t().mm(rows * power), &m.weighted);
     });
+  }
+
+  static void Add(const Tensor& term, Tensor* sum) {
+    *sum = sum->defined() ? sum->add_(term) : term;
   }
 
   std::map<std::string, Moments> moments_;  // addresses of values stay
@@ -192,6 +197,15 @@ class Calibration {
       linear.weight = weight;
       linear.input_of = m.input_of;
       Tensor input, output = (m.output / tokens_).to(torch::kFloat32).cpu().contiguous();
+      // Σ ‖g‖² xxᵀ / Σ ‖g‖²; without any gradient it weighs nothing and is left out.
+      const double power = m.output.sum().item<double>();
+      Tensor weighted;
+      if (power > 0) {
+        weighted = (m.weighted / power).cpu().contiguous();
+        linear.weighted_moment = {weighted.data_ptr<float>(),
+                                  static_cast<size_t>(weighted.numel())};
+        NWC_RETURN_IF_ERROR(CheckFinite(weighted, "weighted moments of '" + weight + "'"));
+      }
       if (m.input.defined()) {
         input = (m.input / tokens_).cpu().contiguous();
         linear.input_moment = {input.data_ptr<float>(), static_cast<size_t>(input.numel())};

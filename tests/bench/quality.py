@@ -30,6 +30,7 @@ ABLATION = [
     ("+ gradients (the default)", []),
 ]
 ABLATION_BITS = [3.0, 4.0]
+AT_ONCE = 9  # files in one run of nwc-eval
 STREAM_BITS = [2.5, 3.0, 3.5, 4.0, 5.0]
 
 
@@ -71,13 +72,14 @@ def evaluate(tools: argparse.Namespace, versions: list[Version]) -> None:
     cache = tools.work / "evaluated.json"
     known = json.loads(cache.read_text()) if cache.exists() else {}
     missing = [v for v in versions if v.path.name not in known]
-    if missing:
+    for begin in range(0, len(missing), AT_ONCE):
+        batch = missing[begin:begin + AT_ONCE]
         output = tools.work / "eval.json"
-        packed = [word for v in missing for word in ("--packed", v.path)]
+        packed = [word for v in batch for word in ("--packed", v.path)]
         run([tools.bin / "nwc-eval", "--model", tools.model, "--text", tools.evaluation,
              "--windows", tools.windows, "--json", *packed], output)
         found = json.loads(output.read_text())
-        for v, result in zip(missing, found if isinstance(found, list) else [found]):
+        for v, result in zip(batch, found if isinstance(found, list) else [found]):
             known[v.path.name] = result
         cache.write_text(json.dumps(known, indent=1))
     for v in versions:
@@ -157,14 +159,14 @@ def collect(tools: argparse.Namespace) -> list[Version]:
     with_statistics = ["--stats", str(statistics)]
     versions = [Version(f"stream {b}", b, tools.work / f"stream-{b}.nwc",
                         ["--bits", str(b), *with_statistics]) for b in STREAM_BITS]
-    for i, (name, switches) in enumerate(ABLATION[:-1]):
-        versions += [Version(name, b, tools.work / f"ablation-{i}-{b}.nwc",
-                             ["--bits", str(b), *switches, *with_statistics])
-                     for b in ABLATION_BITS]
     for text in tools.codec:
         name, _, file = text.partition("=")
         versions.append(Version(name, None, tools.work / f"nwc-{name}.nwc",
                                 ["--profile", "nwc", "--codec", file, *with_statistics]))
+    for i, (name, switches) in enumerate(ABLATION[:-1]):
+        versions += [Version(name, b, tools.work / f"ablation-{i}-{b}.nwc",
+                             ["--bits", str(b), *switches, *with_statistics])
+                     for b in ABLATION_BITS]
     if tools.recover:
         versions += [Version("+ recovery", b, tools.work / f"recover-{b}.nwc",
                              ["--bits", str(b), "--calibration", str(tools.calibration), "--recover"])

@@ -16,8 +16,8 @@ class MemoryStatistics : public StatisticsSource {
   [[nodiscard]] bool Has(const std::string& weight) const override {
     return layers.contains(weight);
   }
-  [[nodiscard]] Result<LayerStatistics> Read(const std::string& weight, uint64_t,
-                                             uint64_t) const override {
+  [[nodiscard]] Result<LayerStatistics> Read(const std::string& weight, uint64_t, uint64_t,
+                                             InputMoment) const override {
     return layers.at(weight);
   }
   std::map<std::string, LayerStatistics> layers;

@@ -14,7 +14,7 @@ using torch::Tensor;
 struct Kept {
   std::string input_of;
   uint64_t inputs = 0, outputs = 0;
-  std::vector<float> input, output;
+  std::vector<float> input, weighted, output;
 };
 using Statistics = std::map<std::string, Kept>;
 
@@ -27,6 +27,7 @@ Status Collect(const std::string& config, const TensorSource& source, const Toke
     k.inputs = linear.inputs;
     k.outputs = linear.outputs;
     k.input.assign(linear.input_moment.begin(), linear.input_moment.end());
+    k.weighted.assign(linear.weighted_moment.begin(), linear.weighted_moment.end());
     k.output.assign(linear.output_moment.begin(), linear.output_moment.end());
     return {};
   });
@@ -116,6 +117,19 @@ TEST(Calibrate, MomentsGiveTheFisherInformationOfFiniteDifferences) {
     moments += output[j];
   }
   EXPECT_NEAR(moments / differences, 1, 0.1);
+}
+
+TEST(Calibrate, WeightedMomentIsAMeanOverTokens) {
+  const ReferenceModel model = ReferenceModel::Named("llama");
+  const std::string weight = "model.layers.1.mlp.down_proj.weight";
+  const auto gap = [&](int64_t tokens) {
+    const Tensor ids = model.ids().narrow(0, 0, 1).narrow(1, 3, tokens).contiguous();
+    const Kept k = Calibrated(model, WindowsOf(ids)).at(weight);
+    const Tensor plain = torch::tensor(k.input), weighted = torch::tensor(k.weighted);
+    return ((weighted - plain).norm() / plain.norm()).item<double>();
+  };
+  EXPECT_LT(gap(1), 1e-5);  // of one token both are xxᵀ
+  EXPECT_GT(gap(8), 1e-2);
 }
 
 TEST(Calibrate, SameSeedSameStatistics) {
