@@ -160,7 +160,10 @@ void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
       ->allow_extra_args(false);
   app->add_option("--include", a->options.include, "REGEX: only tensors whose name matches");
   app->add_option("--exclude", a->options.exclude, "REGEX: no tensors whose name matches");
-  app->add_option("--threads", a->options.threads, "0: one a core; never changes the bytes written")
+  app->add_option(
+         "--threads", a->options.threads,
+         "0: one a core; changes the bytes written only through --calibration and --recover, "
+         "whose sums depend on it in their last bits")
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
   app->add_flag("--dry-run", a->dry_run, "show what would happen to each tensor, write nothing");
