@@ -2,7 +2,8 @@
 """What packing does to a language model's answers, at which rate: the tables of results/quality.md.
 
     tests/bench/quality.py BIN MODEL CALIBRATION EVALUATION --work DIR [--codec NAME=FILE ...]
-                           [--recover] [--windows 24] [--results FILE.md]
+                           [--parts stream,nwc,ablation,recover] [--windows 24]
+                           [--results FILE.md]
 
 Calibrates MODEL on the text CALIBRATION once, packs it in all ways, and evaluates all files on the
 text EVALUATION in one run of nwc-eval. What is in DIR already is kept, so a run that was stopped
@@ -14,6 +15,7 @@ import json
 import math
 import pathlib
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -69,7 +71,7 @@ def pack(tools: argparse.Namespace, version: Version) -> None:
 
 
 def evaluate(tools: argparse.Namespace, versions: list[Version]) -> None:
-    cache = tools.work / "evaluated.json"
+    cache = tools.work / f"evaluated-{tools.windows}.json"
     known = json.loads(cache.read_text()) if cache.exists() else {}
     missing = [v for v in versions if v.path.name not in known]
     for begin in range(0, len(missing), AT_ONCE):
@@ -150,7 +152,13 @@ def ablation_table(rows: list[tuple[str, list[Version]]]) -> list[str]:
 def machine() -> str:
     names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
              if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}, Linux {platform.release()}"
+    return f"{len(names)} × {names[0]}, {platform.system()}"
+
+
+def command() -> str:
+    """This run's command line, files by their last names."""
+    short = [re.sub(r"[^\s=]*/", "", word) for word in sys.argv[1:]]
+    return " ".join(["tests/bench/quality.py", *short])
 
 
 def collect(tools: argparse.Namespace) -> list[Version]:
@@ -159,15 +167,15 @@ def collect(tools: argparse.Namespace) -> list[Version]:
     with_statistics = ["--stats", str(statistics)]
     versions = [Version(f"stream {b}", b, tools.work / f"stream-{b}.nwc",
                         ["--bits", str(b), *with_statistics]) for b in STREAM_BITS]
-    for text in tools.codec:
+    for text in tools.codec if "nwc" in tools.parts else []:
         name, _, file = text.partition("=")
         versions.append(Version(name, None, tools.work / f"nwc-{name}.nwc",
                                 ["--profile", "nwc", "--codec", file, *with_statistics]))
-    for i, (name, switches) in enumerate(ABLATION[:-1]):
+    for i, (name, switches) in enumerate(ABLATION[:-1] if "ablation" in tools.parts else []):
         versions += [Version(name, b, tools.work / f"ablation-{i}-{b}.nwc",
                              ["--bits", str(b), *switches, *with_statistics])
                      for b in ABLATION_BITS]
-    if tools.recover:
+    if "recover" in tools.parts:
         versions += [Version("+ recovery", b, tools.work / f"recover-{b}.nwc",
                              ["--bits", str(b), "--calibration", str(tools.calibration), "--recover"])
                      for b in ABLATION_BITS]
@@ -186,14 +194,14 @@ def report(tools: argparse.Namespace, versions: list[Version]) -> str:
     stream = [v for v in versions if v.row.startswith("stream ")]
     neural = [v for v in versions if v.path.name.startswith("nwc-")]
     ablation = [(name, named(name)) for name, _ in ABLATION[:-1]] + [(ABLATION[-1][0], stream)]
-    if tools.recover:
+    if "recover" in tools.parts:
         ablation.append(("+ recovery", named("+ recovery")))
     first = stream[0].result
     calibration = json.loads((tools.work / "calibration.json").read_text())
     lines = [f"# {tools.model.name}: answers at a rate", "",
-             f"Printed by `{' '.join(sys.argv)}` on {machine()}.", "",
+             f"Printed by `{command()}` on {machine()}.", "",
              f"Calibrated on {tools.calibration.name} (32 windows of 1024 tokens), evaluated on "
-             f"{tools.evaluation.name}: {first['tokens']} tokens, perplexity of the original "
+             f"{tools.evaluation.name}: {tools.windows} windows, {first['tokens']} tokens, perplexity of the original "
              f"{first['reference_perplexity']:.3f}. Bits count every byte of the linear tensors, side information, "
              "tables and nets included.", "",
              f"Calibration with a pack: {calibration['seconds_with_packing']:.0f} s, peak memory "
@@ -202,6 +210,8 @@ def report(tools: argparse.Namespace, versions: list[Version]) -> str:
     if neural:
         lines += ["## `nwc`, as published", "", *curve_table(neural), "",
                   "## `stream` against `nwc` at equal KL", "", *against_table(stream, neural), ""]
+    if "ablation" not in tools.parts:
+        return "\n".join(lines)
     lines += ["## What each part gains", "",
               "KL in nats a token, interpolated to the rate (log KL linear in bits).", "",
               *ablation_table(ablation), ""]
@@ -215,7 +225,8 @@ def main() -> None:
         parser.add_argument(name, type=pathlib.Path)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--codec", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--recover", action="store_true", help="also the row with recovery")
+    parser.add_argument("--parts", default="stream,nwc,ablation",
+                        help="of stream, nwc, ablation, recover; stream is always there")
     parser.add_argument("--windows", type=int, default=24)
     parser.add_argument("--results", type=pathlib.Path)
     tools = parser.parse_args()
