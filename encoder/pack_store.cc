@@ -1,5 +1,6 @@
 #include "encoder/pack_store.h"
 
+#include <cstdint>
 #include <cstring>
 
 #include "encoder/policy.h"
@@ -133,10 +134,10 @@ std::vector<uint8_t> SerializeCodedTensor(const CodedTensor& tensor) {
   return out.Finish();
 }
 
-Result<CodedTensor> ParseCodedTensor(ByteSpan bytes, TensorInfo described) {
+Result<CodedTensor> ParseCodedTensor(ByteSpan bytes, const TensorInfo& planned) {
   PartReader in(bytes);
   CodedTensor tensor;
-  tensor.info = std::move(described);
+  tensor.info = planned;
   tensor.info.profile_value = in.Value<uint8_t>();
   tensor.info.tile_rows = in.Value<uint32_t>();
   tensor.info.tile_columns = in.Value<uint32_t>();
@@ -152,6 +153,22 @@ Result<CodedTensor> ParseCodedTensor(ByteSpan bytes, TensorInfo described) {
   tensor.relative_mse = in.Value<double>();
   tensor.kl = in.Value<double>();
   NWC_RETURN_IF_ERROR(in.Finish());
+  // Tiles are those that the profile has for this tensor, so that they can be multiplied and
+  // divided.
+  const TensorInfo& info = tensor.info;
+  const bool has_tiles =
+      info.tile_rows == planned.tile_rows && info.tile_columns == planned.tile_columns;
+  TensorInfo raw = planned;
+  ChooseTiles(Profile::kRaw, &raw);
+  const bool is_raw = info.profile_value == static_cast<uint8_t>(Profile::kRaw) &&
+                      info.tile_rows == raw.tile_rows && info.tile_columns == raw.tile_columns;
+  const bool planned_profile = info.profile_value == planned.profile_value && has_tiles;
+  if ((!planned_profile && !is_raw) ||
+      info.stream.has_value() != (info.profile() == Profile::kStream) ||
+      info.neural.has_value() != (info.profile() == Profile::kNwc) ||
+      tensor.chunks.size() != (info.weights() == 0 ? 0 : info.grid_rows() * info.grid_columns())) {
+    return Status(ErrorCode::kCorrupt, "a stored tensor is not the one that is packed");
+  }
   return tensor;
 }
 
@@ -172,6 +189,11 @@ Result<StreamChoice> ParseStreamChoice(ByteSpan bytes) {
   choice.offset2 = in.Value<int32_t>();
   for (auto& table : choice.tables.frequencies) table = in.Vector<uint16_t>();
   NWC_RETURN_IF_ERROR(in.Finish());
+  NWC_RETURN_IF_ERROR(choice.tables.Validate());
+  const auto is_offset = [](int offset) { return offset >= INT8_MIN && offset <= INT8_MAX; };
+  if (!(choice.constant > 0) || !is_offset(choice.offset1) || !is_offset(choice.offset2)) {
+    return Status(ErrorCode::kCorrupt, "a stored choice of steps is out of range");
+  }
   return choice;
 }
 

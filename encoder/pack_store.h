@@ -15,9 +15,9 @@ namespace nwc {
 std::vector<uint8_t> SerializeCodedTensor(const CodedTensor& tensor);
 std::vector<uint8_t> SerializeStreamChoice(const StreamChoice& choice);
 
-// kCorrupt when `bytes` is not what the above gave; then the part is made again. `described` is the
+// kCorrupt when `bytes` is not what the above gave; then the part is made again. `planned` is the
 // tensor as DescribeTensor gives it for its planned profile.
-Result<CodedTensor> ParseCodedTensor(ByteSpan bytes, TensorInfo described);
+Result<CodedTensor> ParseCodedTensor(ByteSpan bytes, const TensorInfo& planned);
 Result<StreamChoice> ParseStreamChoice(ByteSpan bytes);
 
 }  // namespace nwc

@@ -1,6 +1,8 @@
 // A container beside the output that is removed unless it becomes the output.
 #pragma once
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -12,7 +14,8 @@ namespace nwc {
 class TrialFile {
  public:
   explicit TrialFile(const std::string& output)
-      : path_(output + ".trial.nwc"), slot_(RegisterTemporary(path_)) {}
+      : path_(output + ".trial-" + std::to_string(getpid()) + ".nwc"),
+        slot_(RegisterTemporary(path_)) {}
   ~TrialFile() {
     std::error_code error;
     std::filesystem::remove(path_, error);

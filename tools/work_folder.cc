@@ -13,6 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kSettingsName = "pack.json";
+constexpr const char* kSettingsTemporary = "pack.json.tmp-";
 constexpr const char* kPartEnding = ".part";
 constexpr const char* kStatisticsName = "statistics.safetensors";
 
@@ -36,8 +37,8 @@ bool Exists(const fs::path& path) {
 
 bool IsOurs(const fs::path& path) {
   const std::string name = path.filename().string();
-  return name == kSettingsName || name == kStatisticsName || path.extension() == kPartEnding ||
-         name.find(".tmp-") != std::string::npos;
+  const bool part = path.extension() == kPartEnding || name.find(".part.tmp-") != std::string::npos;
+  return name.starts_with(kSettingsName) || name.starts_with(kStatisticsName) || part;
 }
 
 Status RemoveParts(const std::string& folder) {
@@ -107,8 +108,9 @@ Result<std::unique_ptr<WorkFolder>> WorkFolder::Open(
     }
     NWC_RETURN_IF_ERROR(RemoveParts(path));
   } else {
+    // Without its settings nothing in a folder is known to be ours, but the beginning of those.
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (IsOurs(entry.path())) continue;
+      if (entry.path().filename().string().starts_with(kSettingsTemporary)) continue;
       return Status(ErrorCode::kUsage,
                     path + ": holds other files, expected an empty or new folder");
     }

@@ -11,6 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int64_t kMaxLayers = 10000;  // more is no model, and would be allocated
 constexpr int64_t kMaxSize = std::numeric_limits<int32_t>::max();
 
 Status WrongField(const std::string& name, const std::string& expected) {
@@ -212,6 +213,7 @@ Status ParseBiases(const Json& object, ModelConfig* config) {
 }
 
 Status CheckHeads(const ModelConfig& config) {
+  if (config.layers > kMaxLayers) return WrongField("num_hidden_layers", "at most 10000");
   if (config.heads % config.key_value_heads != 0) {
     return WrongField("num_key_value_heads", "a divisor of num_attention_heads");
   }
@@ -268,6 +270,7 @@ Result<ModelConfig> ParseEncoder(const Json& object, ModelConfig config) {
   if (positions != "absolute") {
     return Unsupported("position_embedding_type", positions, "absolute");
   }
+  if (config.layers > kMaxLayers) return WrongField("num_hidden_layers", "at most 10000");
   if (config.hidden % config.heads != 0) {
     return WrongField("num_attention_heads", "a divisor of hidden_size");
   }

@@ -108,6 +108,14 @@ class Calibration(EvalCase):
         self.assertFalse(self.path("m.nwc").exists())
         self.calibrated("m.nwc", "--bits", 3, *work, "--force")
 
+    def test_foreign_files_are_never_taken_for_work(self):
+        self.path("work").mkdir()
+        foreign = self.path("work") / "film.part"
+        foreign.write_text("precious")
+        refused = self.calibrated("m.nwc", "--work", self.path("work"), "--force", expect=2)
+        self.assertIn("other files", refused.stderr)
+        self.assertEqual(foreign.read_text(), "precious")
+
     def test_statistics_of_another_model_are_refused(self):
         stats = self.statistics()
         norm = ("F32", [64], encode("F32", numpy.full(64, 1.5)))

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "encoder/encoder.h"
+#include "encoder/pack_store.h"
 #include "tests/encoder/memory_checkpoint.h"
 #include "tests/encoder/memory_statistics.h"
 
@@ -114,6 +115,37 @@ TEST_F(CalibratedPack, StoredPartsGiveTheSameBytesAndAreUsed) {
   EXPECT_EQ(sink_.bytes, whole);
   EXPECT_EQ(saves, 2);
   EXPECT_EQ(loads, 5);
+}
+
+TEST(PackStore, RefusesChoicesNoEncoderCanUse) {
+  StreamChoice choice;
+  choice.tables = DefaultCodec().tables;
+  EXPECT_TRUE(ParseStreamChoice(SerializeStreamChoice(choice)).ok());
+  StreamChoice wide = choice;
+  wide.tables.frequencies[3].assign(400, 10);  // beyond the largest alphabet
+  EXPECT_EQ(ParseStreamChoice(SerializeStreamChoice(wide)).status().code(), ErrorCode::kCorrupt);
+  StreamChoice still = choice;
+  still.constant = 0;
+  EXPECT_EQ(ParseStreamChoice(SerializeStreamChoice(still)).status().code(), ErrorCode::kCorrupt);
+}
+
+TEST(PackStore, RefusesATensorOfOtherTiles) {
+  CodedTensor coded;
+  coded.info.dtype = DType::kBF16;
+  coded.info.profile_value = static_cast<uint8_t>(Profile::kExact);
+  coded.info.rows = coded.info.columns = 64;
+  coded.info.tile_rows = 64;
+  coded.info.tile_columns = 64;
+  coded.chunks.resize(1);
+  const TensorInfo planned = coded.info;
+  EXPECT_TRUE(ParseCodedTensor(SerializeCodedTensor(coded), planned).ok());
+  coded.info.tile_rows = 0;
+  EXPECT_EQ(ParseCodedTensor(SerializeCodedTensor(coded), planned).status().code(),
+            ErrorCode::kCorrupt);
+  coded.info.tile_rows = 64;
+  coded.chunks.resize(2);
+  EXPECT_EQ(ParseCodedTensor(SerializeCodedTensor(coded), planned).status().code(),
+            ErrorCode::kCorrupt);
 }
 
 }  // namespace

@@ -107,5 +107,14 @@ TEST(ModelConfig, WhatNoModelDoesIsNamed) {
   expect(R"({"model_type": "bert", "position_embedding_type": "relative_key"})", "relative_key");
 }
 
+TEST(ModelConfigLimits, MoreLayersThanAnyModelHasAreRefusedBeforeTheyAreAllocated) {
+  for (const char* type : {"llama", "bert"}) {
+    const auto config = ParseModelConfig(std::string("{\"model_type\": \"") + type +
+                                         "\", \"num_hidden_layers\": 2000000000}");
+    EXPECT_EQ(config.status().code(), ErrorCode::kUsage);
+    EXPECT_NE(config.status().message().find("num_hidden_layers"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace nwc
