@@ -18,6 +18,13 @@ std::vector<std::vector<uint8_t>> CodeTiles(const TensorInfo& info, ByteSpan ele
   return chunks;
 }
 
+// As a decoder wants it, which looks at the number of chunks.
+TensorInfo WithChunks(const CodedTensor& tensor) {
+  TensorInfo info = tensor.info;
+  info.chunks.resize(tensor.chunks.size());
+  return info;
+}
+
 }  // namespace
 
 CodedTensor CodeLossless(TensorInfo info, ByteSpan elements, WorkerPool* pool) {
@@ -42,10 +49,8 @@ CodedTensor CodeLossless(TensorInfo info, ByteSpan elements, WorkerPool* pool) {
 
 Result<std::vector<uint8_t>> DecodeTensor(const CodedTensor& tensor, const ChunkCodec& codec,
                                           WorkerPool* pool) {
-  TensorInfo with_chunks = tensor.info;
-  with_chunks.chunks.resize(tensor.chunks.size());
-  NWC_ASSIGN_OR_RETURN(const ChunkDecoder decoder,
-                       ChunkDecoder::Create(with_chunks, tensor.side, codec));
+  const TensorInfo info = WithChunks(tensor);
+  NWC_ASSIGN_OR_RETURN(const ChunkDecoder decoder, ChunkDecoder::Create(info, tensor.side, codec));
   std::vector<uint8_t> decoded(tensor.info.decoded_bytes());
   std::vector<Status> failed(tensor.chunks.size());
   pool->ParallelFor(tensor.chunks.size(),
@@ -56,10 +61,8 @@ Result<std::vector<uint8_t>> DecodeTensor(const CodedTensor& tensor, const Chunk
 
 Status CheckRoundTrip(const CodedTensor& tensor, ByteSpan decoded, const ChunkCodec& codec,
                       WorkerPool* pool) {
-  TensorInfo with_chunks = tensor.info;
-  with_chunks.chunks.resize(tensor.chunks.size());
-  NWC_ASSIGN_OR_RETURN(const ChunkDecoder decoder,
-                       ChunkDecoder::Create(with_chunks, tensor.side, codec));
+  const TensorInfo info = WithChunks(tensor);
+  NWC_ASSIGN_OR_RETURN(const ChunkDecoder decoder, ChunkDecoder::Create(info, tensor.side, codec));
   std::vector<Status> failed(tensor.chunks.size());
   pool->ParallelFor(tensor.chunks.size(), [&](size_t i) {
     const std::vector<uint8_t> wanted = CopyTile(tensor.info, tensor.info.Tile(i), decoded);

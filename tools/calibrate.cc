@@ -1,7 +1,5 @@
 #include "tools/calibrate.h"
 
-#include <algorithm>
-
 #include "tools/model_config_file.h"
 #include "tools/statistics_file.h"
 #include "tools/statistics_writer.h"
@@ -9,24 +7,12 @@
 #include "tools/tokens.h"
 
 namespace nwc {
-namespace {
-
-TokenRequest RequestFor(const CalibrationRequest& request, const ModelFacts& facts) {
-  TokenRequest tokens;
-  tokens.path = request.text;
-  tokens.model_folder = request.model;
-  tokens.sentences = facts.encoder;
-  tokens.windows = request.windows != 0 ? request.windows : facts.encoder ? 512 : 32;
-  tokens.length = request.length != 0 ? request.length : facts.encoder ? 256 : 1024;
-  if (request.length == 0) tokens.length = std::min(tokens.length, facts.max_length);
-  return tokens;
-}
-
-}  // namespace
-
 Result<TokenWindows> ReadCalibrationTokens(const CalibrationRequest& request,
                                            const ModelFacts& facts) {
-  return ReadTokens(RequestFor(request, facts));
+  TokenRequest tokens = RequestFor(facts, request.windows, request.length, 32, 512);
+  tokens.path = request.text;
+  tokens.model_folder = request.model;
+  return ReadTokens(tokens);
 }
 
 Status CalibrateToFile(const CalibrationRequest& request, const Checkpoint& checkpoint,

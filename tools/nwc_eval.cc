@@ -26,18 +26,6 @@ Status MissingIsIo(const Status& status) {
   return Status(ErrorCode::kIo, status.message());
 }
 
-// Windows of 1024 tokens for language models; sentences for encoders, as long as these take.
-TokenRequest RequestFor(const EvalArguments& arguments, const ModelFacts& facts) {
-  TokenRequest request;
-  request.path = arguments.text;
-  request.model_folder = arguments.model;
-  request.sentences = facts.encoder;
-  request.windows = arguments.windows != 0 ? arguments.windows : facts.encoder ? 256 : 24;
-  request.length = arguments.length != 0 ? arguments.length : facts.encoder ? 256 : 1024;
-  if (arguments.length == 0) request.length = std::min(request.length, facts.max_length);
-  return request;
-}
-
 Result<PackedModel> OpenVersion(const std::string& path, const Checkpoint& original, int threads) {
   NWC_ASSIGN_OR_RETURN(PackedModel packed, OpenPacked(path, threads));
   const Status same = CheckSameTensors(original, *packed.source);
@@ -58,7 +46,10 @@ Result<std::vector<EvalOutcome>> Measure(const EvalArguments& arguments) {
                          OpenVersion(path, **original, arguments.options.threads));
     versions.push_back(std::move(packed));
   }
-  NWC_ASSIGN_OR_RETURN(const TokenWindows windows, ReadTokens(RequestFor(arguments, *facts)));
+  TokenRequest request = RequestFor(*facts, arguments.windows, arguments.length, 24, 256);
+  request.path = arguments.text;
+  request.model_folder = arguments.model;
+  NWC_ASSIGN_OR_RETURN(const TokenWindows windows, ReadTokens(request));
   Progress progress(arguments.quiet);
   const EvaluationCallback tell = [&](const EvaluationProgress& p) {
     progress.Update(p.stage, p.item, p.done, p.total);

@@ -165,6 +165,16 @@ Result<TokenWindows> Tokenize(const TokenRequest& request) {
 
 }  // namespace
 
+TokenRequest RequestFor(const ModelFacts& facts, size_t windows, size_t length,
+                        size_t windows_of_text, size_t sentences) {
+  TokenRequest request;
+  request.sentences = facts.encoder;
+  request.windows = windows != 0 ? windows : facts.encoder ? sentences : windows_of_text;
+  request.length = length != 0 ? length : facts.encoder ? 256 : 1024;
+  if (length == 0) request.length = std::min(request.length, facts.max_length);
+  return request;
+}
+
 Result<TokenWindows> ReadTokens(const TokenRequest& request) {
   if (request.windows == 0 || request.length == 0) {
     return Usage("no windows, expected at least one window of one token");

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "encoder/evaluation.h"
 #include "encoder/token_windows.h"
 #include "format/status.h"
 
@@ -16,6 +17,12 @@ struct TokenRequest {
   size_t length = 1024;    // tokens a window, or at most that many a sentence
   bool sentences = false;  // for sentence encoders: a window for each sentence of text
 };
+
+// A request with what suits a kind of model where `windows` or `length` is 0: `windows_of_text`
+// windows of 1024 tokens for language models, `sentences` sentences of at most 256 tokens for
+// encoders, no longer than the model takes.
+TokenRequest RequestFor(const ModelFacts& facts, size_t windows, size_t length,
+                        size_t windows_of_text, size_t sentences);
 
 // A .safetensors file holds `input_ids`, I32 or I64: of one dimension, a stream whose beginning is
 // cut into consecutive windows, or with `begins` (one more than there are windows) parted by it; of

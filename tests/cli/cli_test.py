@@ -172,25 +172,6 @@ class Packing(CliCase):
         self.assertEqual(output.read_bytes(), whole)
         self.assertEqual({p.name for p in self.folder.iterdir()}, {"checkpoint", "m.nwc"})
 
-    def peak_kilobytes(self, *arguments):
-        process = subprocess.Popen(self.command("nwc-pack", *arguments),
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(process.returncode, 0)
-        return usage.ru_maxrss
-
-    def test_memory_does_not_follow_the_size_of_the_checkpoint(self):
-        side, count = 1024, 32  # 4 MB each
-        values = self.rng.normal(0, 0.02, (side, side)).astype("<f4").tobytes()
-        source = self.checkpoint({f"layers.{i}.w": ("F32", (side, side), values)
-                                  for i in range(count)})
-        idle = self.peak_kilobytes("--version")
-        packing = self.peak_kilobytes(source, "-o", self.path("m.nwc"), "-q", "--profile", "exact",
-                                      "--threads", 2)
-        self.assertLess(packing - idle, 48 * 1024)  # of 128 MB
-        self.nwc("verify", self.path("m.nwc"), "-q")
-
     def test_interrupt_leaves_nothing(self):
         def check(status):  # an interrupt may come before the handler is there
             self.assertIn(status, (0, 128 + signal.SIGINT, -signal.SIGINT))

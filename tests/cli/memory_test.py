@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""How much memory nwc-pack takes.
+
+    tests/cli/memory_test.py BIN_DIR
+
+BIN_DIR holds nwc and nwc-pack. Needs numpy.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+from cli_support import CliCase
+
+
+class Memory(CliCase):
+    def peak_kilobytes(self, *arguments):
+        process = subprocess.Popen(self.command("nwc-pack", *arguments),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0)
+        return usage.ru_maxrss
+
+    def test_memory_does_not_follow_the_size_of_the_checkpoint(self):
+        side, count = 1024, 32  # 4 MB each
+        values = self.rng.normal(0, 0.02, (side, side)).astype("<f4").tobytes()
+        source = self.checkpoint({f"layers.{i}.w": ("F32", (side, side), values)
+                                  for i in range(count)})
+        idle = self.peak_kilobytes("--version")
+        packing = self.peak_kilobytes(source, "-o", self.path("m.nwc"), "-q", "--profile", "exact",
+                                      "--threads", 2)
+        self.assertLess(packing - idle, 48 * 1024)  # of 128 MB
+        self.nwc("verify", self.path("m.nwc"), "-q")
+
+
+if __name__ == "__main__":
+    CliCase.binaries = pathlib.Path(sys.argv.pop(1)).resolve()
+    unittest.main()
