@@ -35,11 +35,14 @@ class ChunkDecoder {
   // The same into a buffer of just that tile, rows packed.
   Status DecodeTile(size_t chunk_number, ByteSpan chunk, MutableByteSpan tile_out) const;
 
+  // The same into rows of `row_stride_bytes`, the first beginning at `out`. The tiles of raw and
+  // exact span all columns: their rows must be packed.
+  Status DecodeTo(size_t chunk_number, ByteSpan chunk, uint8_t* out, size_t row_stride_bytes) const;
+
   // R20.
   Status CheckHash(size_t chunk_number, ByteSpan chunk) const;
 
  private:
-  Status DecodeTo(size_t chunk_number, ByteSpan chunk, uint8_t* out, size_t row_stride) const;
   const TensorInfo* tensor_ = nullptr;
   std::shared_ptr<const StreamDecoder> stream_;
   std::shared_ptr<const NeuralDecoder> neural_;

@@ -184,7 +184,7 @@ Status DecodeExactScalar(const ExactChunkView& view, DType dtype, MutableByteSpa
 Status DecodeExactChunk(ByteSpan chunk, DType dtype, MutableByteSpan out, Simd simd) {
   NWC_ASSIGN_OR_RETURN(const ExactChunkView view,
                        ParseExactChunk(chunk, dtype, out.size() / DTypeSize(dtype)));
-  return simd == Simd::kAvx2 ? DecodeExactAvx2(view, dtype, out)
+  return simd >= Simd::kAvx2 ? DecodeExactAvx2(view, dtype, out)
                              : DecodeExactScalar(view, dtype, out);
 }
 

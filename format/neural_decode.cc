@@ -89,7 +89,7 @@ class TileDecoder {
   }
 
   Status DecodeLatents() {
-    const auto decode_line = simd_ == Simd::kAvx2 ? DecodeNeuralLineAvx2 : DecodeNeuralLineScalar;
+    const auto decode_line = simd_ >= Simd::kAvx2 ? DecodeNeuralLineAvx2 : DecodeNeuralLineScalar;
     for (size_t l = 0; l < tables_.size(); ++l) {
       int16_t* line = &latents_[l * kNeuralColumns];
       if (*rans_.words.at() > rans_.words.last_safe()) rans_.words.EnterTail();
@@ -105,7 +105,7 @@ class TileDecoder {
   }
 
   void Store(size_t row, size_t stripe, size_t columns) {
-    const auto store = simd_ == Simd::kAvx2 ? StoreNeuralRowAvx2 : StoreNeuralRowScalar;
+    const auto store = simd_ >= Simd::kAvx2 ? StoreNeuralRowAvx2 : StoreNeuralRowScalar;
     const size_t rows = std::min<size_t>(settings_.chunk, job_.rows - row);
     for (size_t k = 0; k < rows; ++k) {
       store(job_.dtype, &values_[k * kNeuralColumns], job_.factors + stripe, columns,

@@ -118,7 +118,7 @@ void NeuralSynthesis::Run(const int16_t* latents, const uint8_t* quality, size_t
 
 void NeuralSynthesis::RunNet(const float* inputs, const uint8_t* quality, size_t columns,
                              float* out, Simd simd, Scratch* scratch) const {
-  const bool vectors = simd == Simd::kAvx2;
+  const bool vectors = simd >= Simd::kAvx2;
   const auto apply_layer = vectors ? ApplyLayerAvx2 : ApplyLayerScalar;
   const auto apply_norm = vectors ? ApplyNormAvx2 : ApplyNormScalar;
   std::array<uint8_t, kNeuralColumns> quality_of_lane{};

@@ -1,4 +1,5 @@
 // rANS look-up and renormalisation of eight lanes in AVX2; include only where AVX2 is switched on.
+// Files of different instruction sets include it: nothing here may become one function for both.
 #pragma once
 
 #include <immintrin.h>
@@ -11,10 +12,10 @@
 
 namespace nwc::avx2 {
 
-inline __m256i LoadStates(const LaneStates& states, int v) {
+static inline __m256i LoadStates(const LaneStates& states, int v) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&states[static_cast<size_t>(8 * v)]));
 }
-inline void StoreStates(__m256i x, int v, LaneStates* states) {
+static inline void StoreStates(__m256i x, int v, LaneStates* states) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(&(*states)[static_cast<size_t>(8 * v)]), x);
 }
 
@@ -41,7 +42,7 @@ constexpr ExpandTable MakeExpandTable() {
 inline constexpr ExpandTable kExpand = MakeExpandTable();
 
 // Reads a word into every lane below 2^16, in lane order. 16 bytes at *words are readable.
-inline __m256i Renormalize(__m256i x, const uint8_t** words) {
+static inline __m256i Renormalize(__m256i x, const uint8_t** words) {
   const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
   const auto mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(low)));
   const __m256i source =
@@ -54,7 +55,8 @@ inline __m256i Renormalize(__m256i x, const uint8_t** words) {
 }
 
 // Eight 64-bit entries by scalar loads, which beat gathers, split into their halves.
-inline void LoadBuckets(const AliasBucket* tables, __m256i at, __m256i* primary, __m256i* alias) {
+static inline void LoadBuckets(const AliasBucket* tables, __m256i at, __m256i* primary,
+                               __m256i* alias) {
   const auto* p = reinterpret_cast<const double*>(tables);
   const __m128i low = _mm256_castsi256_si128(at), high = _mm256_extracti128_si256(at, 1);
   const auto pair = [p](__m128i index, int half) {
@@ -77,8 +79,8 @@ struct RansVector {
 
   // Looks up eight lanes: `base` is each lane's table, in entries from `tables`. Returns the chosen
   // 32-bit words (symbol at bits 12-19) and sets *next to x'; lanes that are not active keep x.
-  static __m256i Step(const AliasBucket* tables, __m256i base, __m256i x, __m256i* next,
-                      __m256i active, bool partial) {
+  [[gnu::always_inline]] static __m256i Step(const AliasBucket* tables, __m256i base, __m256i x,
+                                             __m256i* next, __m256i active, bool partial) {
     const __m256i bucket = _mm256_and_si256(x, _mm256_set1_epi32((1 << kBits) - 1));
     const __m256i at = _mm256_add_epi32(base, bucket);
     __m256i primary, alias;

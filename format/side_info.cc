@@ -118,10 +118,13 @@ class Parser {
  private:
   bool Bits(int count, uint32_t* out) {
     *out = 0;
-    for (int i = 0; i < count; ++i) {
+    for (int got = 0; got < count;) {
       if (at_ == bytes_.size()) return false;
-      *out |= static_cast<uint32_t>((bytes_[at_] >> bit_) & 1) << i;
-      if (++bit_ == 8) bit_ = 0, ++at_;
+      const int take = std::min(8 - bit_, count - got);
+      *out |= (static_cast<uint32_t>(bytes_[at_]) >> bit_ & ((1u << take) - 1)) << got;
+      got += take;
+      bit_ += take;
+      if (bit_ == 8) bit_ = 0, ++at_;
     }
     return true;
   }

@@ -99,7 +99,7 @@ inline void Store16(__m256 even, __m256 odd, uint8_t* out, bool aligned) {
   }
 }
 
-template <int kBits, DType kDType, bool kPartial>
+template <int kBits, DType kDType, bool kPartial, StreamStage kLast>
 class StripeDecoder {
  public:
   StripeDecoder(const StreamTileJob& job, const LaneStates& states)
@@ -128,7 +128,11 @@ class StripeDecoder {
       }
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) x[v] = avx2::Renormalize(x[v], &at);
-      StoreLine(value, out, stripe, aligned);
+      if constexpr (kLast < StreamStage::kStore) {
+        for (const __m256 v : value) asm volatile("" : : "x"(v));  // where a measurement ends
+      } else {
+        StoreLine(value, out, stripe, aligned);
+      }
     }
     for (int v = 0; v < 4; ++v) {
       x_[v] = x[v];
@@ -158,7 +162,10 @@ class StripeDecoder {
     // k is the byte at bits 12-19; its parity is bit 12.
     const __m256i k = _mm256_srai_epi32(_mm256_slli_epi32(entry, 12), 24);
     const __m256i shift = _mm256_and_si256(_mm256_srli_epi32(entry, 10), _mm256_set1_epi32(4));
-    *s = _mm256_srlv_epi32(_mm256_permutevar8x32_epi32(trellis_.next, *s), shift);
+    if constexpr (kLast >= StreamStage::kTrellis) {
+      *s = _mm256_srlv_epi32(_mm256_permutevar8x32_epi32(trellis_.next, *s), shift);
+    }
+    if constexpr (kLast < StreamStage::kScale) return _mm256_castsi256_ps(k);
     // 64·(2|k| - q) - θ, with the sign of k.
     const __m256i magnitude = _mm256_abs_epi32(k);
     const __m256i is_one = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(1));
@@ -187,7 +194,7 @@ class StripeDecoder {
   __m256i x_[4];
 };
 
-template <int kBits, DType kDType>
+template <int kBits, DType kDType, StreamStage kLast = StreamStage::kStore>
 Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, ByteSpan bytes) {
   PaddedWords words(bytes);
   LaneStates states = first_states;
@@ -202,9 +209,9 @@ Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, Byte
       states = decoder.states();
     };
     if (job.columns - stripe < kLanes) {
-      run(StripeDecoder<kBits, kDType, true>(job, states));
+      run(StripeDecoder<kBits, kDType, true, kLast>(job, states));
     } else {
-      run(StripeDecoder<kBits, kDType, false>(job, states));
+      run(StripeDecoder<kBits, kDType, false, kLast>(job, states));
     }
     if (words.overrun()) break;
   }
@@ -214,6 +221,16 @@ Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, Byte
 
 template <int kBits>
 Status DecodeDType(const StreamTileJob& job, const LaneStates& states, ByteSpan words) {
+  switch (job.last_stage) {
+    case StreamStage::kEntropy:
+      return DecodeTile<kBits, DType::kBF16, StreamStage::kEntropy>(job, states, words);
+    case StreamStage::kTrellis:
+      return DecodeTile<kBits, DType::kBF16, StreamStage::kTrellis>(job, states, words);
+    case StreamStage::kScale:
+      return DecodeTile<kBits, DType::kBF16, StreamStage::kScale>(job, states, words);
+    case StreamStage::kStore:
+      break;
+  }
   switch (job.dtype) {
     case DType::kF16:
       return DecodeTile<kBits, DType::kF16>(job, states, words);

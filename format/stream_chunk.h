@@ -47,6 +47,7 @@ TableSpan TableSpanOf(std::span<const int16_t> row_table, std::span<const int16_
 
 // What the inner loops of all decoders need of one tile.
 struct StreamTileJob {
+  StreamStage last_stage = StreamStage::kStore;  // the scalar decoder knows this one only
   DType dtype;
   uint32_t rows, columns;
   int bucket_bits;
@@ -64,5 +65,6 @@ struct StreamTileJob {
 // Decode all lines; the states and words end as R26 demands, or an error.
 Status DecodeStreamScalar(const StreamTileJob& job, const LaneStates& states, ByteSpan words);
 Status DecodeStreamAvx2(const StreamTileJob& job, const LaneStates& states, ByteSpan words);
+Status DecodeStreamAvx512(const StreamTileJob& job, const LaneStates& states, ByteSpan words);
 
 }  // namespace nwc

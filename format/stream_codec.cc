@@ -117,10 +117,20 @@ StreamDecoder::StreamDecoder(const TensorInfo& tensor, SideInfo side,
 
 Status StreamDecoder::Decode(ByteSpan chunk, const TileRange& tile, uint8_t* out,
                              size_t row_stride_bytes, Simd simd) const {
+  return DecodeUpTo(StreamStage::kStore, chunk, tile, out, row_stride_bytes, simd);
+}
+
+Status StreamDecoder::DecodeUpTo(StreamStage last, ByteSpan chunk, const TileRange& tile,
+                                 uint8_t* out, size_t row_stride_bytes, Simd simd) const {
+  const bool whole = last == StreamStage::kStore;
+  if (!whole && simd == Simd::kScalar) {
+    return Status(ErrorCode::kUnsupported, "stages are measured in vector code");
+  }
   NWC_ASSIGN_OR_RETURN(const StreamChunkView view,
                        ParseStreamChunk(chunk, tile.rows(), tile.columns(), DTypeSize(dtype_)));
   NWC_RETURN_IF_ERROR(CheckFirstStates(view.header.states));
   StreamTileJob job;
+  job.last_stage = last;
   job.dtype = dtype_;
   job.rows = static_cast<uint32_t>(tile.rows());
   job.columns = static_cast<uint32_t>(tile.columns());
@@ -139,9 +149,12 @@ Status StreamDecoder::Decode(ByteSpan chunk, const TileRange& tile, uint8_t* out
   if (tables_->tables().BucketBits(span.low, span.high) > job.bucket_bits) {
     return Status::Corrupt(24, "stream chunk has too few buckets for its tables");
   }
-  NWC_RETURN_IF_ERROR(simd == Simd::kAvx2
-                          ? DecodeStreamAvx2(job, view.header.states, view.words)
-                          : DecodeStreamScalar(job, view.header.states, view.words));
+  const auto decode = simd == Simd::kAvx512 ? DecodeStreamAvx512
+                      : simd == Simd::kAvx2 ? DecodeStreamAvx2
+                                            : DecodeStreamScalar;
+  const Status status = decode(job, view.header.states, view.words);
+  if (!whole) return {};
+  NWC_RETURN_IF_ERROR(status);
   ApplyExactColumns(view, job);
   ApplyPatches(view, job);
   return {};

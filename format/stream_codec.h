@@ -61,6 +61,15 @@ std::vector<uint8_t> EncodeStreamChunk(const StreamTile& tile, int trellis,
                                        std::span<const int16_t> column_table,
                                        const StreamEncodeTables& tables);
 
+// The work of a decoder, part by part; each is measured with all before it.
+enum class StreamStage : uint8_t {
+  kEntropy,  // look-ups and words, with quantiser 0 throughout: wrong symbols at the right cost
+  kTrellis,  // the quantisers' states
+  kScale,    // values in binary32
+  kStore,    // in the output's dtype, in place, with exact columns and patches: all of it
+};
+inline constexpr int kStreamStageCount = 4;
+
 // Decodes the chunks of one tensor.
 class StreamDecoder {
  public:
@@ -74,6 +83,11 @@ class StreamDecoder {
   // Checks R23-R26. On failure the tile's bytes at `out` are unspecified.
   Status Decode(ByteSpan chunk, const TileRange& tile, uint8_t* out, size_t row_stride_bytes,
                 Simd simd) const;
+
+  // For measurements: the same up to stage `last`. What it decodes is lost before kStore, and R26
+  // is not checked then. kUnsupported for a part in scalar code.
+  Status DecodeUpTo(StreamStage last, ByteSpan chunk, const TileRange& tile, uint8_t* out,
+                    size_t row_stride_bytes, Simd simd) const;
 
   [[nodiscard]] const SideInfo& side() const { return side_; }
 

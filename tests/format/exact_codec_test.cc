@@ -23,7 +23,7 @@ std::vector<uint8_t> GaussianElements(DType dtype, size_t n, uint32_t seed) {
 
 void ExpectRoundTrip(const std::vector<uint8_t>& elements, DType dtype) {
   const auto chunk = EncodeExactChunk(elements, dtype);
-  for (const Simd simd : {Simd::kScalar, BestSimd()}) {
+  for (const Simd simd : UsableSimds()) {
     std::vector<uint8_t> out(elements.size(), 0xAA);
     const Status status = DecodeExactChunk(chunk, dtype, out, simd);
     ASSERT_TRUE(status.ok()) << status.ToString() << " " << SimdName(simd);
@@ -66,7 +66,7 @@ TEST(ExactCodec, GaussianWeightsShrinkAsTheirExponentsAllow) {
 TEST(ExactCodec, TruncationsAndFlipsNeverCrash) {
   const auto elements = GaussianElements(DType::kBF16, 75, 5);
   const auto chunk = EncodeExactChunk(elements, DType::kBF16);
-  for (const Simd simd : {Simd::kScalar, BestSimd()}) {
+  for (const Simd simd : UsableSimds()) {
     std::vector<uint8_t> out(elements.size());
     for (size_t n = 0; n < chunk.size(); ++n) {
       const std::vector<uint8_t> cut(chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(n));

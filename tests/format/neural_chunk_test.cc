@@ -71,7 +71,7 @@ TEST(NeuralChunk, DecodesToWhatTheNetGives) {
     const NeuralTile tile =
         MakeNeuralTile(c.tensor, kThin, trial % 2 == 0, static_cast<uint32_t>(trial));
     const std::vector<uint8_t> chunk = Encoded(c, tile), expected = Expected(c, tile);
-    for (const Simd simd : {Simd::kScalar, BestSimd()}) {
+    for (const Simd simd : UsableSimds()) {
       std::vector<uint8_t> out;
       const Status status = Decoded(c, chunk, simd, &out);
       ASSERT_TRUE(status.ok()) << status.ToString();
