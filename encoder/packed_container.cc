@@ -104,11 +104,16 @@ Status PackedContainer::ReadScaled(size_t tensor, std::span<const int16_t> gains
   return Decode(stored, destination);
 }
 
-Status PackedContainer::CopyOuter(ContainerWriter* writer) const {
+Status PackedContainer::CopyFiles(ContainerWriter* writer) const {
   for (const FileInfo& file : index_.files) {
     NWC_ASSIGN_OR_RETURN(const auto content, Bytes(file.extent.offset, file.extent.size));
     NWC_RETURN_IF_ERROR(writer->AddFile(file.name, content));
   }
+  return {};
+}
+
+Status PackedContainer::CopyOuter(ContainerWriter* writer) const {
+  NWC_RETURN_IF_ERROR(CopyFiles(writer));
   for (const ShardInfo& shard : index_.shards) writer->AddShard(shard);
   for (const CodecInfo& codec : index_.codecs) writer->AddCodec(codec);
   for (const NeuralCodec& codec : neural_) {
@@ -143,6 +148,36 @@ Result<Index> PackedContainer::Rewrite(const Recovered& changes, ByteSink* sink)
   NWC_RETURN_IF_ERROR(CopyOuter(&writer));
   for (size_t i = 0; i < tensors_.size(); ++i) {
     NWC_RETURN_IF_ERROR(CopyTensor(i, changes, &writer));
+  }
+  NWC_RETURN_IF_ERROR(writer.Finish());
+  return writer.index();
+}
+
+Result<Index> PackedContainer::WritePart(const ContainerPart& part, ByteSink* sink) const {
+  ContainerWriter writer(sink);
+  if (part.files) NWC_RETURN_IF_ERROR(CopyFiles(&writer));
+  for (const ShardInfo& shard : index_.shards) writer.AddShard(shard);
+  writer.SetProducer(index_.producer);
+  writer.SetOptions(part.options);
+  std::vector<bool> stream(tables_.size()), neural(neural_.size());  // needed or not
+  for (const size_t i : part.tensors) {
+    const TensorInfo& info = index_.tensors[i];
+    if (info.stream) stream[info.stream->codec] = true;
+    if (info.neural) neural[info.neural->codec] = true;
+  }
+  std::vector<uint16_t> stream_at(tables_.size()), neural_at(neural_.size());
+  for (size_t i = 0; i < stream.size(); ++i) {
+    if (stream[i]) stream_at[i] = writer.AddCodec(index_.codecs[i]);
+  }
+  for (size_t i = 0; i < neural.size(); ++i) {
+    if (!neural[i]) continue;
+    NWC_ASSIGN_OR_RETURN(neural_at[i], writer.AddNeuralCodec(neural_[i]));
+  }
+  for (const size_t i : part.tensors) {
+    NWC_ASSIGN_OR_RETURN(Stored stored, ReadStored(i));
+    if (stored.info.stream) stored.info.stream->codec = stream_at[stored.info.stream->codec];
+    if (stored.info.neural) stored.info.neural->codec = neural_at[stored.info.neural->codec];
+    NWC_RETURN_IF_ERROR(writer.AddTensor(std::move(stored.info), stored.side, stored.chunks));
   }
   NWC_RETURN_IF_ERROR(writer.Finish());
   return writer.index();

@@ -15,6 +15,13 @@ namespace nwc {
 // Fills `out` from byte `offset` of the file.
 using RangeReader = std::function<Status(uint64_t offset, MutableByteSpan out)>;
 
+// Some tensors of a container, to be written as a container by themselves.
+struct ContainerPart {
+  std::vector<size_t> tensors;  // in file order
+  bool files = false;           // the metadata files, too
+  std::string options;          // in place of the container's
+};
+
 class PackedContainer : public TunableModel {
  public:
   // `read` must work while the object lives. `threads` decode; 0: one a core. Checks the rules of
@@ -34,6 +41,10 @@ class PackedContainer : public TunableModel {
   // the index of what was written. Memory: the largest tensor, decoded and stored.
   Result<Index> Rewrite(const Recovered& changes, ByteSink* sink) const;
 
+  // A container of `part`: tensors as they are stored, all of Index::shards, and of the codecs
+  // those that these tensors need. Memory as above.
+  Result<Index> WritePart(const ContainerPart& part, ByteSink* sink) const;
+
  private:
   struct Stored {  // a tensor as it lies in the file
     TensorInfo info;
@@ -45,6 +56,7 @@ class PackedContainer : public TunableModel {
   Result<std::vector<uint8_t>> Bytes(uint64_t offset, uint64_t size) const;
   Result<Stored> ReadStored(size_t tensor) const;
   Status Decode(const Stored& stored, MutableByteSpan destination) const;
+  Status CopyFiles(ContainerWriter* writer) const;
   Status CopyOuter(ContainerWriter* writer) const;
   Status CopyTensor(size_t tensor, const Recovered& changes, ContainerWriter* writer) const;
 

@@ -1,18 +1,21 @@
 #include "loader/fetch_plan.h"
 
 #include <string>
+#include <utility>
 
 namespace nwc {
 namespace {
 
 class PlanBuilder {
  public:
-  explicit PlanBuilder(uint64_t read_limit_bytes) : limit_(read_limit_bytes) {}
+  PlanBuilder(uint64_t read_limit_bytes, uint64_t gap_bytes)
+      : limit_(read_limit_bytes), gap_(gap_bytes) {}
 
-  // The next extent in file order.
+  // The next extent. Those of one tensor ascend.
   Status Add(size_t tensor, size_t chunk, uint64_t offset, uint64_t size_bytes) {
     const auto end = CheckedAdd(offset, size_bytes);
-    if (!end || offset < end_) {
+    const bool same_tensor = !plan_.pieces.empty() && plan_.pieces.back().tensor == tensor;
+    if (!end || (same_tensor && offset < end_)) {
       return Status(ErrorCode::kInternal, "an extent of a validated index is out of order");
     }
     if (!Joins(offset, *end)) Begin(offset);
@@ -24,7 +27,8 @@ class PlanBuilder {
     return {};
   }
 
-  FetchPlan Finish() && {
+  FetchPlan Finish(std::vector<TensorRequest> requests) && {
+    plan_.requests = std::move(requests);
     for (size_t i = 0; i < plan_.reads.size(); ++i) {
       const uint64_t bytes = plan_.reads[i].size_bytes;
       plan_.total_bytes += bytes;  // disjoint ranges of one file: no overflow
@@ -38,7 +42,7 @@ class PlanBuilder {
 
  private:
   [[nodiscard]] bool Joins(uint64_t offset, uint64_t end) const {
-    return !plan_.reads.empty() && offset - end_ <= kMaxGapBytes &&
+    return !plan_.reads.empty() && offset >= end_ && offset - end_ <= gap_ &&
            end - plan_.reads.back().offset <= limit_;
   }
 
@@ -50,25 +54,21 @@ class PlanBuilder {
   }
 
   uint64_t limit_;
-  uint64_t end_ = 0;
+  uint64_t gap_;
+  uint64_t end_ = 0;  // of the extent before
   FetchPlan plan_;
 };
 
-Status CheckNumbers(const Index& index, std::span<const size_t> numbers) {
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    if (numbers[i] >= index.tensors.size()) {
-      return Status(ErrorCode::kUsage, "tensor number " + std::to_string(numbers[i]) +
-                                           " of a file with " +
-                                           std::to_string(index.tensors.size()) + " tensors");
-    }
-    if (i != 0 && numbers[i] <= numbers[i - 1]) {
-      return Status(ErrorCode::kUsage, "tensor numbers must ascend, each once");
-    }
-    const TensorInfo& tensor = index.tensors[numbers[i]];
-    if (!tensor.supported()) {
-      return Status(ErrorCode::kUnsupported, "tensor '" + tensor.name + "' has profile " +
-                                                 std::to_string(tensor.profile_value) +
-                                                 ", which this build does not know: update nwc");
+// The chunks that `slice`, a resolved one, touches.
+Status AddChunks(const TensorInfo& tensor, size_t position, const TensorSlice& slice,
+                 PlanBuilder* builder) {
+  const uint64_t across = tensor.grid_columns();
+  for (uint64_t r = slice.row_begin / tensor.tile_rows; r * tensor.tile_rows < slice.row_end; ++r) {
+    for (uint64_t c = slice.column_begin / tensor.tile_columns;
+         c * tensor.tile_columns < slice.column_end; ++c) {
+      const size_t number = r * across + c;
+      const Chunk& chunk = tensor.chunks[number];
+      NWC_RETURN_IF_ERROR(builder->Add(position, number, chunk.offset, chunk.size));
     }
   }
   return {};
@@ -76,20 +76,18 @@ Status CheckNumbers(const Index& index, std::span<const size_t> numbers) {
 
 }  // namespace
 
-Result<FetchPlan> PlanFetch(const Index& index, std::span<const size_t> numbers,
-                            uint64_t read_limit_bytes) {
-  NWC_RETURN_IF_ERROR(CheckNumbers(index, numbers));
-  PlanBuilder builder(read_limit_bytes);
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    const TensorInfo& tensor = index.tensors[numbers[i]];
+Result<FetchPlan> PlanFetch(const Index& index, std::span<const TensorRequest> requests,
+                            uint64_t read_limit_bytes, uint64_t gap_bytes) {
+  NWC_ASSIGN_OR_RETURN(auto resolved, ResolveRequests(index, requests));
+  PlanBuilder builder(read_limit_bytes, gap_bytes);
+  for (size_t i = 0; i < resolved.size(); ++i) {
+    const TensorInfo& tensor = index.tensors[resolved[i].number];
     if (const Extent* side = tensor.side(); side != nullptr) {
       NWC_RETURN_IF_ERROR(builder.Add(i, FetchPiece::kSideInfo, side->offset, side->size));
     }
-    for (size_t c = 0; c < tensor.chunks.size(); ++c) {
-      NWC_RETURN_IF_ERROR(builder.Add(i, c, tensor.chunks[c].offset, tensor.chunks[c].size));
-    }
+    NWC_RETURN_IF_ERROR(AddChunks(tensor, i, resolved[i].slice, &builder));
   }
-  return std::move(builder).Finish();
+  return std::move(builder).Finish(std::move(resolved));
 }
 
 }  // namespace nwc

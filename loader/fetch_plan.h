@@ -1,4 +1,4 @@
-// Which byte ranges to read for a set of tensors, in file order. Pure.
+// Which byte ranges to read for tensors or slices of them, in the order of the requests. Pure.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 
 #include "format/index.h"
 #include "format/status.h"
+#include "loader/tensor_slice.h"
 
 namespace nwc {
 
@@ -15,7 +16,7 @@ namespace nwc {
 struct FetchPiece {
   static constexpr size_t kSideInfo = SIZE_MAX;
 
-  size_t tensor = 0;         // position in the list of wanted tensors
+  size_t tensor = 0;         // position in FetchPlan::requests
   size_t chunk = 0;          // chunk number, or kSideInfo
   uint64_t read_offset = 0;  // bytes from the start of the read
   uint64_t size_bytes = 0;
@@ -27,9 +28,10 @@ struct FetchRead {
   size_t piece_begin = 0, piece_end = 0;  // in FetchPlan::pieces
 };
 
-// Reads ascend and do not overlap; pieces are in file order, so a tensor's side information comes
-// before its chunks.
+// Pieces are in the order of the requests, those of a tensor in file order: its side information
+// comes before its chunks. Reads are in the order of their pieces.
 struct FetchPlan {
+  std::vector<TensorRequest> requests;  // with resolved slices
   std::vector<FetchRead> reads;
   std::vector<FetchPiece> pieces;
   uint64_t total_bytes = 0;  // of all reads
@@ -37,10 +39,11 @@ struct FetchPlan {
   size_t largest_read = 0;  // position in reads
 };
 
-// `numbers` are positions in the index, ascending, each once (else kUsage); tensors of an unknown
-// profile are kUnsupported. Extents less than 4096 bytes apart share a read of at most
-// `read_limit_bytes`; a larger extent is a read by itself.
-Result<FetchPlan> PlanFetch(const Index& index, std::span<const size_t> numbers,
-                            uint64_t read_limit_bytes);
+// Only chunks that a slice touches are wanted; side information is wanted whole. Extents that
+// follow each other in the order of the requests and lie at most `gap_bytes` apart share a read of
+// at most `read_limit_bytes`; a larger extent is a read by itself. Errors are those of
+// ResolveRequests.
+Result<FetchPlan> PlanFetch(const Index& index, std::span<const TensorRequest> requests,
+                            uint64_t read_limit_bytes, uint64_t gap_bytes = kMaxGapBytes);
 
 }  // namespace nwc

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "loader/transient_error.h"
+
 namespace nwc {
 namespace {
 
@@ -39,11 +41,18 @@ Status EndedEarly(const std::string& name, uint64_t end, uint64_t expected) {
                                     ": truncated or replaced while open");
 }
 
+Status WhileReading(const Status& status, const std::string& what) {
+  if (status.rule() != 0) return status;  // not of the read
+  return Status(status.code(), status.message() + " (reading " + what + ")");
+}
+
 Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
+  // Made first: a descriptor without an owner would be lost where there is no memory for one.
+  std::unique_ptr<FileSource> source(new FileSource(path));
   // O_NONBLOCK: opening a pipe must not wait for its other end.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return OpenFailed(path, errno);
-  std::unique_ptr<FileSource> source(new FileSource(path, descriptor));
+  source->descriptor_ = descriptor;
   struct stat facts {};
   if (fstat(descriptor, &facts) != 0) return OpenFailed(path, errno);
   if (!S_ISREG(facts.st_mode)) return NotRegular(path, facts.st_mode);
@@ -56,15 +65,22 @@ Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
   return source;
 }
 
-FileSource::~FileSource() { close(descriptor_); }
+FileSource::~FileSource() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
 
 Status FileSource::Read(uint64_t offset, MutableByteSpan destination) const {
+  int tries = 0;  // since bytes came
   while (!destination.empty()) {
     const size_t wanted = std::min(destination.size(), kLongestRead);
     const ssize_t got = pread(descriptor_, destination.data(), wanted, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ReadFailed(path_, offset, errno);
+    if (got < 0) {
+      const int error = errno;
+      if (IsTransientError(error) && PauseBeforeRetry(++tries)) continue;
+      return ReadFailed(path_, offset, error);
+    }
     if (got == 0) return EndedEarly(path_, offset, offset + destination.size());
+    tries = 0;
     offset += static_cast<uint64_t>(got);
     destination = destination.subspan(static_cast<size_t>(got));
   }

@@ -22,15 +22,18 @@ class FileSource : public ByteSource {
   [[nodiscard]] const std::string& name() const override { return path_; }
 
  private:
-  FileSource(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  explicit FileSource(std::string path) : path_(std::move(path)) {}
 
   std::string path_;
-  int descriptor_;
+  int descriptor_ = -1;
   uint64_t size_ = 0;
 };
 
 // The errors of a read, however it was issued: `error` is an errno value.
 Status ReadFailed(const std::string& name, uint64_t offset, int error);
 Status EndedEarly(const std::string& name, uint64_t end, uint64_t expected);
+
+// The same error with what was read said at its end: "(reading tensor 'x')".
+Status WhileReading(const Status& status, const std::string& what);
 
 }  // namespace nwc

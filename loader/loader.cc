@@ -1,35 +1,24 @@
 #include "loader/loader.h"
 
+#include <cstdlib>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <span>
-#include <system_error>
 #include <unordered_map>
 
 #include "loader/byte_source.h"
+#include "loader/chunk_cache.h"
 #include "loader/file_source.h"
+#include "loader/http_source.h"
+#include "loader/http_url.h"
 #include "loader/memory_source.h"
 #include "loader/name_hint.h"
 #include "loader/pipeline.h"
 #include "loader/read_queue.h"
+#include "loader/without_exceptions.h"
 
 namespace nwc {
 namespace {
-
-// Runs `body` at the public boundary, which exceptions do not cross.
-template <typename Body>
-auto WithoutExceptions(const std::string& file, const Body& body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, file + ": no memory");
-  } catch (const std::length_error&) {
-    return Status(ErrorCode::kOutOfMemory, file + ": no memory");
-  } catch (const std::system_error& error) {
-    return Status(ErrorCode::kIo, file + ": cannot start threads: " + error.what());
-  }
-}
 
 // Nothing is allocated by a size the file states before that size is known to fit the real file.
 Result<Index> ReadIndex(const ByteSource& source, Superblock* superblock) {
@@ -41,7 +30,10 @@ Result<Index> ReadIndex(const ByteSource& source, Superblock* superblock) {
   *superblock = *parsed;
   auto bytes = AlignedBuffer::Allocate(superblock->index_size);
   if (!bytes.ok()) return bytes.status().WithContext(source.name() + ": index");
-  NWC_RETURN_IF_ERROR(source.Read(superblock->index_offset, bytes->mutable_span()));
+  if (const Status status = source.Read(superblock->index_offset, bytes->mutable_span());
+      !status.ok()) {
+    return WhileReading(status, "the index");
+  }
   auto index = ParseIndex(bytes->span(), *superblock);
   if (!index.ok()) return index.status().WithContext(source.name());
   return index;
@@ -51,6 +43,7 @@ Result<Index> ReadIndex(const ByteSource& source, Superblock* superblock) {
 
 struct Loader::Impl {
   std::unique_ptr<ByteSource> source;
+  std::unique_ptr<CachedSource> cached;  // over `source`, or null
   LoadOptions options;
   Superblock superblock;
   Index index;
@@ -59,6 +52,13 @@ struct Loader::Impl {
 
   static Result<std::unique_ptr<Impl>> Open(std::unique_ptr<ByteSource> source,
                                             const LoadOptions& options);
+
+  // Puts the cache that the options or the environment ask for before the source.
+  Status UseCache();
+  // Where payload comes from.
+  [[nodiscard]] const ByteSource& payload() const {
+    return cached != nullptr ? static_cast<const ByteSource&>(*cached) : *source;
+  }
 
   // The codecs of `wanted`, valid numbers, one each; built when first needed. Adds what was read
   // for that to *bytes_read.
@@ -87,12 +87,26 @@ Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Open(std::unique_ptr<ByteSou
   return impl;
 }
 
+Status Loader::Impl::UseCache() {
+  std::string folder = options.remote.cache_folder;
+  const char* const value = std::getenv("NWC_CACHE");
+  if (folder.empty() && value != nullptr) folder = value;
+  if (folder.empty()) return {};
+  NWC_ASSIGN_OR_RETURN(auto cache, ChunkCache::Open(folder, options.remote.cache_bytes));
+  cached = std::make_unique<CachedSource>(*source, std::move(cache), superblock, index);
+  io.description = cached->traits().kind;
+  return {};
+}
+
 Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read) {
   const NeuralCodecInfo& info = index.neural_codecs[number];
-  const std::string where = source->name() + ": neural codec '" + info.name + "' at byte " +
-                            std::to_string(info.extent.offset);
+  const std::string what = "neural codec '" + info.name + "'";
+  const std::string where =
+      source->name() + ": " + what + " at byte " + std::to_string(info.extent.offset);
   std::vector<uint8_t> bytes(info.extent.size);
-  NWC_RETURN_IF_ERROR(source->Read(info.extent.offset, bytes));
+  if (const Status status = payload().Read(info.extent.offset, bytes); !status.ok()) {
+    return WhileReading(status, what);
+  }
   *bytes_read += bytes.size();
   const auto codec = ReadNeuralCodec(info, bytes);
   if (!codec.ok()) return codec.status().WithContext(where);
@@ -129,8 +143,27 @@ Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Loader::~Loader() = default;
 
 Result<std::unique_ptr<Loader>> Loader::Open(const std::string& path, const LoadOptions& options) {
-  return WithoutExceptions(path, [&]() -> Result<std::unique_ptr<Loader>> {
-    NWC_ASSIGN_OR_RETURN(auto source, FileSource::Open(path));
+  std::string name;
+  return WithoutExceptions(name, [&]() -> Result<std::unique_ptr<Loader>> {
+    name = PathForMessages(path);
+    std::unique_ptr<ByteSource> source;
+    const bool remote = IsHttpUrl(path);
+    if (remote) {
+      NWC_ASSIGN_OR_RETURN(source, HttpSource::Open(path, options.remote));
+    } else {
+      NWC_ASSIGN_OR_RETURN(source, FileSource::Open(path));
+    }
+    NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
+    if (remote) NWC_RETURN_IF_ERROR(impl->UseCache());
+    return std::unique_ptr<Loader>(new Loader(std::move(impl)));
+  });
+}
+
+Result<std::unique_ptr<Loader>> Loader::OpenSource(std::unique_ptr<ByteSource> source,
+                                                   const LoadOptions& options) {
+  std::string name;
+  return WithoutExceptions(name, [&]() -> Result<std::unique_ptr<Loader>> {
+    name = source->name();
     NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
     return std::unique_ptr<Loader>(new Loader(std::move(impl)));
   });
@@ -139,10 +172,8 @@ Result<std::unique_ptr<Loader>> Loader::Open(const std::string& path, const Load
 Result<std::unique_ptr<Loader>> Loader::OpenMemory(std::vector<uint8_t> bytes,
                                                    const LoadOptions& options) {
   static const std::string kName = "(memory)";
-  return WithoutExceptions(kName, [&]() -> Result<std::unique_ptr<Loader>> {
-    auto source = std::make_unique<MemorySource>(kName, std::move(bytes));
-    NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
-    return std::unique_ptr<Loader>(new Loader(std::move(impl)));
+  return WithoutExceptions(kName, [&] {
+    return OpenSource(std::make_unique<MemorySource>(kName, std::move(bytes)), options);
   });
 }
 
@@ -162,15 +193,16 @@ Result<size_t> Loader::Find(std::string_view name) const {
   });
 }
 
-Result<Tensor> Loader::Load(std::string_view name) const {
+Result<Tensor> Loader::Load(std::string_view name, const TensorSlice& slice) const {
   NWC_ASSIGN_OR_RETURN(const size_t number, Find(name));
-  return Load(number);
+  return Load(number, slice);
 }
 
-Result<Tensor> Loader::Load(size_t number) const {
+Result<Tensor> Loader::Load(size_t number, const TensorSlice& slice) const {
   return WithoutExceptions(path(), [&]() -> Result<Tensor> {
     std::optional<Tensor> loaded;
-    NWC_RETURN_IF_ERROR(Stream({number}, [&](Tensor tensor) -> Status {
+    const TensorRequest request{number, slice};
+    NWC_RETURN_IF_ERROR(Stream(std::span(&request, 1), [&](Tensor tensor) -> Status {
       loaded = std::move(tensor);
       return {};
     }));
@@ -179,17 +211,33 @@ Result<Tensor> Loader::Load(size_t number) const {
 }
 
 Status Loader::Stream(const std::vector<size_t>& numbers,
-                      const std::function<Status(Tensor)>& ready,
-                      LoadStatistics* statistics) const {
+                      const std::function<Status(Tensor)>& ready, LoadStatistics* statistics,
+                      const std::atomic<bool>* cancel) const {
+  return WithoutExceptions(path(), [&]() -> Status {
+    std::vector<TensorRequest> requests;
+    requests.reserve(numbers.size());
+    for (const size_t number : numbers) requests.push_back({number});
+    return Stream(std::span<const TensorRequest>(requests), ready, statistics, cancel);
+  });
+}
+
+Status Loader::Stream(std::span<const TensorRequest> requests,
+                      const std::function<Status(Tensor)>& ready, LoadStatistics* statistics,
+                      const std::atomic<bool>* cancel) const {
   return WithoutExceptions(path(), [&]() -> Status {
     uint64_t codec_bytes = 0;
     PipelineInput input;
-    input.source = impl_->source.get();
+    input.source = &impl_->payload();
     input.index = &impl_->index;
     input.options = &impl_->options;
     input.io = &impl_->io;
-    input.numbers = numbers;
-    input.codecs = [&] { return impl_->CodecsOf(numbers, &codec_bytes); };
+    input.requests = requests;
+    input.cancel = cancel;
+    input.codecs = [&] {
+      std::vector<size_t> numbers;
+      for (const TensorRequest& request : requests) numbers.push_back(request.number);
+      return impl_->CodecsOf(numbers, &codec_bytes);
+    };
     const Status status = RunPipeline(input, ready, statistics);
     if (statistics != nullptr) statistics->bytes_read += codec_bytes;
     return status;
@@ -222,7 +270,9 @@ Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number) const {
     }
     const FileInfo& file = files[file_number];
     std::vector<uint8_t> bytes(file.extent.size);
-    NWC_RETURN_IF_ERROR(impl_->source->Read(file.extent.offset, bytes));
+    if (const Status status = impl_->payload().Read(file.extent.offset, bytes); !status.ok()) {
+      return WhileReading(status, "file '" + file.name + "'");
+    }
     if (Hash64(bytes) != file.extent.hash) {
       return Status::Corrupt(30, path() + ": file '" + file.name + "' at byte " +
                                      std::to_string(file.extent.offset) +

@@ -5,21 +5,27 @@
 #include <new>
 #include <utility>
 
+#include "loader/file_source.h"
+#include "loader/without_exceptions.h"
+
 namespace nwc {
 namespace {
 
-constexpr size_t kOpenTensors = 3;  // the one being handed over and two behind it
-constexpr uint64_t kReadLimitBytes = 1 << 20;
+constexpr size_t kMaxNameInMessage = 200;
+constexpr size_t kOpenTensors = 3;      // the one being handed over and two behind it
 constexpr uint64_t kReadsInBudget = 4;  // a small budget still holds a few reads
-// More staging than this only costs cache and page faults: reads are never that far ahead.
-constexpr uint64_t kUsefulStagingBytes = 2 * kReadsInFlight * kReadLimitBytes;
+constexpr std::chrono::milliseconds kCancelPoll(5);
 
-uint64_t ReadLimit(const LoadOptions& options) {
-  return std::clamp<uint64_t>(options.staging_bytes / kReadsInBudget, 1, kReadLimitBytes);
+uint64_t ReadLimit(const PipelineInput& input) {
+  return std::clamp<uint64_t>(input.options->staging_bytes / kReadsInBudget, 1,
+                              input.source->traits().joined_bytes);
 }
 
-uint64_t StagingBytes(const FetchPlan& plan, const LoadOptions& options) {
-  const uint64_t useful = std::max(kUsefulStagingBytes, kReadsInBudget * plan.largest_read_bytes);
+// More than `useful` only costs cache and page faults: reads are never that far ahead.
+uint64_t StagingBytes(const FetchPlan& plan, const PipelineInput& input) {
+  const LoadOptions& options = *input.options;
+  const uint64_t useful = std::max(2 * kReadsInFlight * input.source->traits().joined_bytes,
+                                   kReadsInBudget * plan.largest_read_bytes);
   const uint64_t all = plan.total_bytes + plan.reads.size() * StagingRing::kAlignment;
   return std::min({useful, all, uint64_t{options.staging_bytes}});
 }
@@ -32,10 +38,10 @@ Status CheckBudget(const FetchPlan& plan, const PipelineInput& input) {
                                ? "side information"
                                : "chunk " + std::to_string(piece.chunk);
   return Status(ErrorCode::kUsage,
-                "tensor '" + input.index->tensors[input.numbers[piece.tensor]].name + "' " + what +
-                    " has " + std::to_string(piece.size_bytes) + " bytes, staging_bytes allows " +
-                    std::to_string(input.options->staging_bytes) + ": allow at least " +
-                    std::to_string(plan.largest_read_bytes));
+                "tensor '" + input.index->tensors[plan.requests[piece.tensor].number].name + "' " +
+                    what + " has " + std::to_string(piece.size_bytes) +
+                    " bytes, staging_bytes allows " + std::to_string(input.options->staging_bytes) +
+                    ": allow at least " + std::to_string(plan.largest_read_bytes));
 }
 
 size_t DecodeThreads(const LoadOptions& options, const FetchPlan& plan) {
@@ -43,6 +49,14 @@ size_t DecodeThreads(const LoadOptions& options, const FetchPlan& plan) {
                             ? static_cast<size_t>(options.threads)
                             : std::max<size_t>(1, std::thread::hardware_concurrency());
   return std::min(wanted, plan.pieces.size());
+}
+
+bool Cancelled(const PipelineInput& input) {
+  return input.cancel != nullptr && input.cancel->load(std::memory_order_relaxed);
+}
+
+Status CancelledError(const PipelineInput& input) {
+  return Status(ErrorCode::kCancelled, input.source->name() + ": loading was cancelled");
 }
 
 // Its chunk list would be most of it.
@@ -58,11 +72,13 @@ Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor
                    LoadStatistics* statistics) {
   if (statistics != nullptr) *statistics = {};
   const std::string& file = input.source->name();
-  auto plan = PlanFetch(*input.index, input.numbers, ReadLimit(*input.options));
+  auto plan =
+      PlanFetch(*input.index, input.requests, ReadLimit(input), input.source->traits().gap_bytes);
   if (!plan.ok()) return plan.status().WithContext(file);
   if (const Status status = CheckBudget(*plan, input); !status.ok()) {
     return status.WithContext(file);
   }
+  if (Cancelled(input)) return CancelledError(input);
   NWC_ASSIGN_OR_RETURN(const std::vector<ChunkCodec> codecs, input.codecs());
   return Pipeline(input, std::move(*plan), codecs).Run(ready, statistics);
 }
@@ -73,14 +89,17 @@ Pipeline::Pipeline(const PipelineInput& input, FetchPlan plan,
       plan_(std::move(plan)),
       settings_{input.source->name(), input.options->verify, input.options->verify_decoded,
                 input.options->simd},
-      staging_(StagingBytes(plan_, *input.options)),
+      staging_(StagingBytes(plan_, input)),
       reads_(plan_.reads.size()) {
-  tensors_.reserve(input.numbers.size());
-  for (size_t i = 0; i < input.numbers.size(); ++i) {
-    const TensorInfo& info = input.index->tensors[input.numbers[i]];
-    TensorState& tensor = tensors_.emplace_back(info, settings_, codecs[i]);
-    tensor.chunks_left = info.chunks.size();
+  tensors_.reserve(plan_.requests.size());
+  for (size_t i = 0; i < plan_.requests.size(); ++i) {
+    const TensorRequest& request = plan_.requests[i];
+    const TensorInfo& info = input.index->tensors[request.number];
+    TensorState& tensor = tensors_.emplace_back(info, request.slice, settings_, codecs[i]);
     tensor.decodable = info.side() == nullptr;
+  }
+  for (const FetchPiece& piece : plan_.pieces) {
+    if (piece.chunk != FetchPiece::kSideInfo) ++tensors_[piece.tensor].chunks_left;
   }
 }
 
@@ -118,7 +137,7 @@ Status Pipeline::Start() {
     try {
       (this->*loop)();
     } catch (const std::bad_alloc&) {
-      End(Status(ErrorCode::kOutOfMemory, settings_.file_name + ": no memory while loading"));
+      End(OutOfMemory(settings_.file_name));
     }
   };
   const size_t decode_threads = DecodeThreads(*input_.options, plan_);
@@ -130,6 +149,7 @@ Status Pipeline::Start() {
 
 void Pipeline::Stop() {
   End({});
+  if (queue_ != nullptr) queue_->Interrupt();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -147,25 +167,29 @@ void Pipeline::End(Status status) {
 
 void Pipeline::ReadLoop() {
   while (true) {
-    BeginReads();
+    if (!BeginReads()) return;
     if (queue_->in_flight() == 0) {
       if (!WaitForRoom()) return;
       continue;
     }
     const ReadCompletion completion = queue_->Wait();
-    if (!completion.status.ok()) return End(completion.status);
+    if (!completion.status.ok()) {
+      if (completion.tag == ReadCompletion::kNoRequest) return End(completion.status);
+      return End(WhileReading(completion.status, TensorsOf(plan_.reads[completion.tag])));
+    }
     Arrive(completion.tag);
   }
 }
 
-// As many as have room.
-void Pipeline::BeginReads() {
-  while (queue_->has_room()) {
+// As many as have room. False when all has stopped; reads in flight are left to the destructor.
+bool Pipeline::BeginReads() {
+  while (true) {
     std::unique_lock lock(mutex_);
-    if (stopped_ || next_read_ == reads_.size()) return;
+    if (stopped_) return false;
+    if (!queue_->has_room() || next_read_ == reads_.size()) return true;
     const FetchRead& read = plan_.reads[next_read_];
     const auto room = staging_.Reserve(read.size_bytes);
-    if (!room) return;
+    if (!room) return true;
     const size_t number = next_read_++;
     reads_[number] = {*room, read.piece_end - read.piece_begin};
     ++statistics_.reads;
@@ -186,6 +210,17 @@ bool Pipeline::WaitForRoom() {
   room_.wait(lock,
              [&] { return finished() || staging_.HasRoom(plan_.reads[next_read_].size_bytes); });
   return !finished();
+}
+
+// For messages.
+std::string Pipeline::TensorsOf(const FetchRead& read) const {
+  const auto name = [this](size_t piece) {
+    const size_t request = plan_.pieces[piece].tensor;
+    const std::string& tensor = input_.index->tensors[plan_.requests[request].number].name;
+    return "'" + tensor.substr(0, kMaxNameInMessage) + "'";
+  };
+  const std::string first = name(read.piece_begin), last = name(read.piece_end - 1);
+  return first == last ? "tensor " + first : "tensors " + first + " to " + last;
 }
 
 void Pipeline::Arrive(size_t read) {
@@ -216,6 +251,7 @@ void Pipeline::Unpark(TensorState* tensor) {
 }
 
 void Pipeline::DecodeLoop() {
+  AlignedBuffer scratch;
   std::unique_lock lock(mutex_);
   while (true) {
     work_.wait(lock, [this] { return stopped_ || !runnable_.empty(); });
@@ -224,7 +260,7 @@ void Pipeline::DecodeLoop() {
     runnable_.pop_front();
     TensorState& tensor = tensors_[plan_.pieces[arrival.piece].tensor];
     lock.unlock();
-    Status status = Process(arrival);
+    Status status = Process(arrival, &scratch);
     lock.lock();
     if (status.ok() && Finish(arrival)) {
       lock.unlock();
@@ -240,12 +276,12 @@ void Pipeline::DecodeLoop() {
   }
 }
 
-Status Pipeline::Process(const Arrival& arrival) {
+Status Pipeline::Process(const Arrival& arrival, AlignedBuffer* scratch) {
   const FetchPiece& piece = plan_.pieces[arrival.piece];
   TensorAssembly& assembly = tensors_[piece.tensor].assembly;
   const ByteSpan bytes = StagedBytes(arrival.read, piece.read_offset, piece.size_bytes);
   if (piece.chunk == FetchPiece::kSideInfo) return assembly.AcceptSideInfo(bytes);
-  return assembly.DecodeChunk(piece.chunk, bytes);
+  return assembly.DecodeChunk(piece.chunk, bytes, scratch);
 }
 
 // True when it was the tensor's last chunk.
@@ -267,7 +303,7 @@ Status Pipeline::OpenTensors(size_t end) {
   for (; opened_ < end; ++opened_) {
     TensorState& tensor = tensors_[opened_];
     NWC_RETURN_IF_ERROR(tensor.assembly.Prepare());
-    const bool empty = tensor.assembly.info().chunks.empty();
+    const bool empty = tensor.assembly.slice().weights() == 0;
     if (empty) NWC_RETURN_IF_ERROR(tensor.assembly.CheckWhole());
     const std::lock_guard lock(mutex_);
     tensor.open = true;
@@ -277,19 +313,29 @@ Status Pipeline::OpenTensors(size_t end) {
   return {};
 }
 
+Status Pipeline::WaitUntilWhole(size_t tensor) {
+  std::unique_lock lock(mutex_);
+  const auto done = [&] { return stopped_ || tensors_[tensor].whole; };
+  if (input_.cancel == nullptr) whole_.wait(lock, done);
+  do {
+    if (Cancelled(input_)) return CancelledError(input_);
+  } while (!whole_.wait_for(lock, kCancelPoll, done));
+  return stopped_ ? status_ : Status();
+}
+
 Status Pipeline::HandOver(const std::function<Status(Tensor)>& ready) {
   for (size_t i = 0; i < tensors_.size(); ++i) {
     NWC_RETURN_IF_ERROR(OpenTensors(std::min(i + kOpenTensors, tensors_.size())));
+    NWC_RETURN_IF_ERROR(WaitUntilWhole(i));
     Tensor tensor;
     {
-      std::unique_lock lock(mutex_);
-      whole_.wait(lock, [&] { return stopped_ || tensors_[i].whole; });
-      if (stopped_) return status_;
+      const std::lock_guard lock(mutex_);
       tensor.bytes = tensors_[i].assembly.TakeBytes();
       statistics_.bytes_decoded += tensor.bytes.size();
     }
     tensor.info = WithoutChunks(tensors_[i].assembly.info());
-    tensor.number = input_.numbers[i];
+    tensor.number = plan_.requests[i].number;
+    tensor.slice = plan_.requests[i].slice;
     NWC_RETURN_IF_ERROR(ready(std::move(tensor)));
   }
   return {};

@@ -1,15 +1,20 @@
 // Reads, checks and decodes the tensors of a plan at the same time, within a budget of staging
-// memory, and hands them over in file order.
+// memory, and hands them over in the order they were asked for.
 //
 //   reader thread   plan -> room in the staging block -> read -> pieces arrive
-//   decode threads  piece -> hash -> tensor's buffer
+//   decode threads  piece -> hash -> tensor's buffer (through scratch of its own where only a part
+//                   of the tile is wanted)
 //   calling thread  opens tensors (allocates their buffers), hands whole ones over
 //
 // Only the tensor being handed over and the two after it are open. Pieces of later tensors wait in
-// the staging block, which so holds the reader back. Reads get their room in file order, so the
-// pieces that the oldest unfinished tensor waits for always have theirs: nothing can deadlock.
+// the staging block, which so holds the reader back. Reads get their room in the order of delivery,
+// whatever order that is, and pieces lie in that order in them. So before a piece of a tensor come
+// all pieces of the tensors before it: what the oldest unfinished tensor waits for has its room, or
+// gets it when reads that hold only pieces of it and of finished tensors give theirs back, which
+// they do. Nothing can deadlock.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -33,13 +38,15 @@ struct PipelineInput {
   const Index* index = nullptr;
   const LoadOptions* options = nullptr;
   const IoChoice* io = nullptr;
-  std::span<const size_t> numbers;
-  // The codecs of `numbers`, one each; called once, when the plan is known to be possible.
+  std::span<const TensorRequest> requests;
+  const std::atomic<bool>* cancel = nullptr;  // ends it when set, or null
+  // The codecs of `requests`, one each; called once, when the plan is known to be possible.
   std::function<Result<std::vector<ChunkCodec>>()> codecs;
 };
 
 // Runs once. May throw std::bad_alloc or std::system_error, and what `ready` throws; threads and
-// reads are over by then in every case.
+// reads are over by then in every case, and when it returns. Soon after *cancel is set it returns
+// kCancelled.
 Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor)>& ready,
                    LoadStatistics* statistics);
 
@@ -60,8 +67,9 @@ class Pipeline {
     size_t read;   // in plan_.reads
   };
   struct TensorState {
-    TensorState(const TensorInfo& info, const AssemblySettings& settings, const ChunkCodec& codec)
-        : assembly(info, settings, codec) {}
+    TensorState(const TensorInfo& info, const TensorSlice& slice, const AssemblySettings& settings,
+                const ChunkCodec& codec)
+        : assembly(info, slice, settings, codec) {}
     TensorAssembly assembly;
     std::vector<Arrival> parked;  // came before they could be decoded
     size_t chunks_left = 0;
@@ -80,13 +88,14 @@ class Pipeline {
 
   // Reader thread.
   void ReadLoop();
-  void BeginReads();
+  bool BeginReads();
   bool WaitForRoom();
   void Arrive(size_t read);
+  [[nodiscard]] std::string TensorsOf(const FetchRead& read) const;
 
   // Decode threads.
   void DecodeLoop();
-  Status Process(const Arrival& arrival);
+  Status Process(const Arrival& arrival, AlignedBuffer* scratch);
 
   // With the mutex held.
   bool Finish(const Arrival& arrival);
@@ -99,12 +108,13 @@ class Pipeline {
   // Calling thread.
   Status OpenTensors(size_t end);
   Status HandOver(const std::function<Status(Tensor)>& ready);
+  Status WaitUntilWhole(size_t tensor);
 
   const PipelineInput input_;
   const FetchPlan plan_;
   const AssemblySettings settings_;
   AlignedBuffer block_;               // of staging memory; outlives the queue that reads into it
-  std::unique_ptr<ReadQueue> queue_;  // reader thread only
+  std::unique_ptr<ReadQueue> queue_;  // reader thread only, but for Interrupt
 
   // Guards what follows up to status_ and statistics_. A tensor's assembly is the calling thread's
   // until the tensor is open and once it is whole, else the decode threads'; a read's room is fixed

@@ -3,6 +3,8 @@
 #include <cassert>
 #include <new>
 
+#include "loader/without_exceptions.h"
+
 namespace nwc {
 
 PreadReader::PreadReader(const ByteSource& source, size_t threads) : source_(source) {
@@ -17,12 +19,17 @@ PreadReader::PreadReader(const ByteSource& source, size_t threads) : source_(sou
 
 PreadReader::~PreadReader() { Stop(); }
 
-void PreadReader::Stop() {
+void PreadReader::Interrupt() {
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
   wake_.notify_all();
+  completed_.notify_all();
+}
+
+void PreadReader::Stop() {
+  Interrupt();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -39,7 +46,9 @@ void PreadReader::Submit(const ReadRequest& request) {
 ReadCompletion PreadReader::Wait() {
   assert(in_flight_ > 0);
   std::unique_lock lock(mutex_);
-  completed_.wait(lock, [this] { return !completions_.empty(); });
+  completed_.wait(lock, [this] { return stopped_ || !completions_.empty(); });
+  if (completions_.empty())
+    return {ReadCompletion::kNoRequest, Status(ErrorCode::kCancelled, "reading was interrupted")};
   ReadCompletion completion = std::move(completions_.front());
   completions_.erase(completions_.begin());
   --in_flight_;
@@ -56,9 +65,9 @@ void PreadReader::Run() {
     lock.unlock();
     Status status;
     try {
-      status = source_.Read(request.offset, request.destination);
+      status = source_.ReadUnlessStopped(request.offset, request.destination, stopped_);
     } catch (const std::bad_alloc&) {
-      status = Status(ErrorCode::kOutOfMemory, "no memory");
+      status = OutOfMemory(source_.name());
     }
     lock.lock();
     completions_.push_back({request.tag, std::move(status)});

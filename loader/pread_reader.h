@@ -1,6 +1,8 @@
-// Reads through ByteSource::Read on a few threads. Submit and Wait belong to one thread.
+// Reads through ByteSource::Read on a few threads. Submit and Wait belong to one thread, Interrupt
+// to any.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -16,13 +18,14 @@ class PreadReader {
  public:
   // `source` must outlive the reader. Throws std::system_error when no thread can be started.
   PreadReader(const ByteSource& source, size_t threads);
-  // Drops requests that no thread has begun and waits for the others.
+  // Drops requests that no thread has begun and waits for the others, which the source may give up.
   ~PreadReader();
   PreadReader(const PreadReader&) = delete;
   PreadReader& operator=(const PreadReader&) = delete;
 
   void Submit(const ReadRequest& request);
-  ReadCompletion Wait();  // in_flight() > 0
+  ReadCompletion Wait();  // in_flight() > 0; kCancelled once interrupted
+  void Interrupt();       // no further request is begun, and Wait waits no more
   [[nodiscard]] size_t in_flight() const { return in_flight_; }
 
  private:
@@ -35,7 +38,7 @@ class PreadReader {
   std::condition_variable wake_, completed_;
   std::deque<ReadRequest> requests_;
   std::vector<ReadCompletion> completions_;  // oldest first; has room for all in flight
-  bool stopped_ = false;
+  std::atomic<bool> stopped_ = false;        // changed with the mutex held
   std::vector<std::thread> threads_;
 };
 

@@ -7,8 +7,6 @@
 namespace nwc {
 namespace {
 
-constexpr size_t kPreadThreads = 4;  // enough to keep a disk's queue filled with 1 MiB reads
-
 Status UringRefused(const ByteSource& source, const std::string& reason) {
   return Status(ErrorCode::kIo, source.name() + ": io_uring was asked for and is refused (" +
                                     reason + "): use pread");
@@ -17,7 +15,7 @@ Status UringRefused(const ByteSource& source, const std::string& reason) {
 }  // namespace
 
 Result<IoChoice> ChooseIo(const ByteSource& source, IoMode mode) {
-  if (source.descriptor() < 0) return IoChoice{false, false, "memory"};
+  if (source.descriptor() < 0) return IoChoice{false, false, source.traits().kind};
   std::string who = "asked for";
   if (const char* value = std::getenv("NWC_IO"); mode == IoMode::kAuto && value != nullptr) {
     const std::string_view name = value;
@@ -52,7 +50,8 @@ Result<std::unique_ptr<ReadQueue>> ReadQueue::Create(const ByteSource& source,
     // It was allowed when the file was opened; locked memory may be short by now.
     if (choice.required) return UringRefused(source, uring.status().message());
   }
-  queue->pread_ = std::make_unique<PreadReader>(source, std::min(depth, kPreadThreads));
+  queue->pread_ =
+      std::make_unique<PreadReader>(source, std::min(depth, source.traits().parallel_reads));
   return queue;
 }
 
@@ -65,6 +64,10 @@ void ReadQueue::Submit(const ReadRequest& request) {
 }
 
 ReadCompletion ReadQueue::Wait() { return uring_ != nullptr ? uring_->Wait() : pread_->Wait(); }
+
+void ReadQueue::Interrupt() {
+  if (pread_ != nullptr) pread_->Interrupt();
+}
 
 bool ReadQueue::Drain() {
   pread_.reset();  // its destructor waits for its threads

@@ -1,5 +1,5 @@
 // One queue of asynchronous reads over io_uring or, where that is refused, threads with pread.
-// Used by one thread.
+// Used by one thread, Interrupt by any.
 #pragma once
 
 #include <memory>
@@ -34,6 +34,8 @@ class ReadQueue {
 
   void Submit(const ReadRequest& request);  // has_room()
   ReadCompletion Wait();                    // in_flight() > 0
+  // Ends what can end early: later Waits may give kCancelled. io_uring's reads run to their end.
+  void Interrupt();
   [[nodiscard]] size_t in_flight() const;
   [[nodiscard]] bool has_room() const { return in_flight() < depth_; }
   [[nodiscard]] bool uses_uring() const { return uring_ != nullptr; }

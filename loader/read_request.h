@@ -16,8 +16,10 @@ struct ReadRequest {
 };
 
 struct ReadCompletion {
-  size_t tag = 0;  // of the request
-  Status status;   // on failure the destination's bytes are unspecified
+  static constexpr size_t kNoRequest = SIZE_MAX;
+
+  size_t tag = kNoRequest;  // of the request; kNoRequest where all of them failed
+  Status status;            // on failure the destination's bytes are unspecified
 };
 
 }  // namespace nwc

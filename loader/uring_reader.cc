@@ -7,18 +7,15 @@
 #include <cassert>
 #include <cerrno>
 #include <system_error>
-#include <thread>
 
 #include "loader/file_source.h"
+#include "loader/transient_error.h"
 
 namespace nwc {
 namespace {
 
 constexpr size_t kLongestRead = size_t{1} << 30;        // the kernel's counts are 32-bit
 constexpr size_t kLargestRegistered = size_t{1} << 30;  // limit of one registered buffer
-
-// The kernel asks to try again.
-bool IsTransient(int error) { return error == EINTR || error == EAGAIN || error == EBUSY; }
 
 // ThreadSanitizer does not see liburing map and unmap its rings, and takes two rings that had the
 // same address one after the other for shared memory. The order of these calls tells it better.
@@ -71,6 +68,7 @@ void UringReader::Submit(const ReadRequest& request) {
   free_slots_.pop_back();
   slots_[slot].request = request;
   slots_[slot].end = request.offset + request.destination.size();
+  slots_[slot].tries = 0;
   Queue(slot);
 }
 
@@ -96,14 +94,14 @@ void UringReader::Queue(size_t slot) {
 
 UringReader::Event UringReader::NextEvent() {
   io_uring_cqe* entry = nullptr;
+  int tries = 0;
   while (io_uring_sq_ready(ring_.get()) > 0 || io_uring_peek_cqe(ring_.get(), &entry) != 0) {
     const int result = io_uring_submit_and_wait(ring_.get(), 1);
-    if (result >= 0) continue;
-    if (!IsTransient(-result)) {
-      abandoned_ = true;
-      return {0, result};
-    }
-    std::this_thread::yield();
+    // An interrupted wait goes on: reads take as long as they take.
+    if (result >= 0 || result == -EINTR) continue;
+    if (IsTransientError(-result) && PauseBeforeRetry(++tries)) continue;
+    abandoned_ = true;
+    return {0, result};
   }
   const Event event{static_cast<size_t>(io_uring_cqe_get_data64(entry)), entry->res};
   io_uring_cqe_seen(ring_.get(), entry);
@@ -113,7 +111,7 @@ UringReader::Event UringReader::NextEvent() {
 bool UringReader::Advance(const Event& event, Status* status) {
   ReadRequest& request = slots_[event.slot].request;
   if (event.result < 0) {
-    if (IsTransient(-event.result)) {
+    if (IsTransientError(-event.result) && PauseBeforeRetry(++slots_[event.slot].tries)) {
       Queue(event.slot);
       return false;
     }
@@ -124,6 +122,7 @@ bool UringReader::Advance(const Event& event, Status* status) {
     *status = EndedEarly(source_.name(), request.offset, slots_[event.slot].end);
     return true;
   }
+  slots_[event.slot].tries = 0;
   const auto got = static_cast<size_t>(event.result);
   request.offset += got;
   request.destination = request.destination.subspan(got);

@@ -38,6 +38,7 @@ class UringReader {
   struct Slot {
     ReadRequest request;  // what is left to read
     uint64_t end = 0;     // offset after the whole request
+    int tries = 0;        // that moved nothing, in a row
     iovec vector{};
   };
   struct Event {

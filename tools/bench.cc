@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "tools/bench_decode.h"
+#include "tools/bench_stages.h"
 #include "tools/open_container.h"
 #include "tools/page_cache.h"
 #include "tools/parallel_for.h"
@@ -20,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kSampleBytes = 512 << 20;  // decoded, a profile
 constexpr double kColdShare = 0.01;           // at most this share of pages may be left
-constexpr uint64_t kSteps = 5;
+constexpr uint64_t kSteps = 6;
 
 double PerSecond(uint64_t amount, double seconds) {
   return seconds > 0 ? static_cast<double>(amount) / seconds : 0;
@@ -40,6 +41,7 @@ struct Outcome {
   Speed hash;
   std::array<std::optional<Speed>, kProfileCount> decode;  // one core
   std::optional<Speed> decode_all, decode_threads;         // all profiles: one core, all threads
+  std::optional<StageSpeeds> stages;
   std::optional<LoadSpeed> hot, cold;
   std::string cold_note;
 
@@ -74,6 +76,7 @@ Status LoadOnce(const BenchArguments& arguments, LoadSpeed* speed) {
   speed->resident_share = std::max(speed->resident_share, resident);
   LoadOptions options;
   options.threads = arguments.threads;
+  options.remote = arguments.remote;
   const auto begun = std::chrono::steady_clock::now();
   NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
   LoadStatistics statistics;
@@ -153,6 +156,8 @@ Status MeasureInMemory(const Loader& loader, const BenchArguments& arguments, Pr
   progress->Update("measuring", "decode, all threads", 3, kSteps);
   NWC_ASSIGN_OR_RETURN(outcome->decode_threads,
                        MeasureDecode(all, outcome->threads, arguments.runs));
+  progress->Update("measuring", "stages of stream decoding", 4, kSteps);
+  NWC_ASSIGN_OR_RETURN(outcome->stages, MeasureStages(&sample));
   return {};
 }
 
@@ -172,6 +177,27 @@ Json SpeedJson(const std::optional<Speed>& speed) {
   return json;
 }
 
+Json StagesJson(const std::optional<StageSpeeds>& speeds) {
+  if (!speeds) return nullptr;
+  const auto one = [&](const StageSpeed& speed) {
+    Json json;
+    json["cycles_per_weight"] =
+        speed.seconds * speeds->hertz / static_cast<double>(speeds->weights);
+    json["gweights_per_second"] = PerSecond(speeds->weights, speed.seconds) / 1e9;
+    json["fastest_gweights_per_second"] = PerSecond(speeds->weights, speed.fastest_seconds) / 1e9;
+    return json;
+  };
+  Json json;
+  json["weights"] = speeds->weights;
+  json["core_hertz"] = speeds->hertz;
+  json["entropy"] = one(speeds->stages[0]);
+  json["entropy_trellis"] = one(speeds->stages[1]);
+  json["entropy_trellis_scale"] = one(speeds->stages[2]);
+  json["all"] = one(speeds->stages[3]);
+  json["memory_copy"] = one(speeds->copy);
+  return json;
+}
+
 Json LoadJson(const std::optional<LoadSpeed>& load) {
   if (!load) return nullptr;
   Json json;
@@ -187,7 +213,7 @@ Json LoadJson(const std::optional<LoadSpeed>& load) {
 
 std::string FormatJson(const BenchArguments& arguments, const Outcome& outcome) {
   Json json;
-  json["file"] = arguments.file;
+  json["file"] = PathForMessages(arguments.file);
   json["file_bytes"] = outcome.file_bytes;
   json["threads"] = outcome.threads;
   json["runs"] = arguments.runs;
@@ -205,6 +231,7 @@ std::string FormatJson(const BenchArguments& arguments, const Outcome& outcome) 
   }
   json["decode_one_core"]["all"] = SpeedJson(outcome.decode_all);
   json["decode_all_threads"] = SpeedJson(outcome.decode_threads);
+  json["stream_stages_one_core"] = StagesJson(outcome.stages);
   json["load_hot"] = LoadJson(outcome.hot);
   json["load_cold"] = LoadJson(outcome.cold);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -257,6 +284,12 @@ std::string FormatText(const BenchArguments& arguments, const Outcome& outcome) 
   if (outcome.cold) rows.push_back(LoadRow("load, cold", *outcome.cold, outcome));
   std::string text = AlignColumns(rows, "lrrrrrl");
   if (!outcome.cold_note.empty()) text += "load, cold: " + outcome.cold_note + "\n";
+  if (outcome.stages) text += FormatStages(*outcome.stages);
+  if (outcome.decode_all && outcome.decode_threads && outcome.threads > 1) {
+    text += std::to_string(outcome.threads) +
+            FormatNumber(" threads decode %.2f times as fast as one core\n",
+                         outcome.decode_all->seconds / outcome.decode_threads->seconds);
+  }
   if (const auto share = outcome.HashShare()) {
     text += FormatNumber("hashing is %.2f %% of the core time of a hot load\n", 100 * *share);
   }
@@ -269,6 +302,7 @@ std::string FormatText(const BenchArguments& arguments, const Outcome& outcome) 
 Status Bench(const BenchArguments& arguments) {
   LoadOptions options;
   options.threads = arguments.threads;
+  options.remote = arguments.remote;
   NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
   Outcome outcome;
   outcome.threads = ThreadCount(arguments.threads);
@@ -280,9 +314,9 @@ Status Bench(const BenchArguments& arguments) {
   Progress progress(arguments.quiet);
   if (const Status status = MeasureInMemory(*loader, arguments, &progress, &outcome);
       !status.ok()) {
-    return status.WithContext(arguments.file);
+    return status.WithContext(PathForMessages(arguments.file));
   }
-  progress.Update("measuring", "load", 4, kSteps);
+  progress.Update("measuring", "load", 5, kSteps);
   NWC_RETURN_IF_ERROR(MeasureLoads(arguments, &outcome));
   progress.Update("measuring", "done", kSteps, kSteps);
   progress.EndLine();

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "format/status.h"
+#include "loader/loader.h"
 
 namespace nwc {
 
@@ -13,6 +13,7 @@ struct BenchArguments {
   int runs = 5;     // the median counts; one run more comes first
   bool json = false;
   bool quiet = false;
+  RemoteOptions remote;
 };
 
 Status Bench(const BenchArguments& arguments);

@@ -39,24 +39,26 @@ FOLDERS = {
     # Pure functions on bytes.
     "format": rules("", "flatbuffers xxhash",
                     "flatbuffers::flatbuffers PkgConfig::XXHASH", threads_and_files=False),
-    "loader": rules("format", "liburing curl",
-                    "nwc_format PkgConfig::URING PkgConfig::CURL CURL::libcurl Threads::Threads",
-                    posix=True),
+    "loader": rules("format", "liburing curl nlohmann_json",
+                    "nwc_format PkgConfig::URING PkgConfig::CURL CURL::libcurl "
+                    "nlohmann_json::nlohmann_json Threads::Threads", posix=True),
     "cuda": rules("loader format", "cuda",
                   "nwc_loader nwc_format CUDA::cudart_static Threads::Threads"),
     # LibTorch's CUDA half is loaded when it is asked for.
     "encoder": rules("format", "torch nlohmann_json",
                      "nwc_format torch nlohmann_json::nlohmann_json Threads::Threads",
                      system=frozenset({"dlfcn.h"})),
-    "tools": rules("format loader cuda encoder", "CLI11 nlohmann_json",
+    "tools": rules("format loader cuda encoder", "CLI11 nlohmann_json openssl",
                    "nwc_format nwc_loader nwc_cuda nwc_encoder nwc_models nwc_neural CLI11::CLI11 "
-                   "nlohmann_json::nlohmann_json Threads::Threads", posix=True),
+                   "nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads", posix=True),
 }
 
 # The tools see these headers of the other folders and what these include, nothing else.
 PUBLIC_HEADERS = [
     "format/format.h", "format/status.h", "loader/loader.h", "loader/byte_source.h",
-    "loader/nwc_c.h", "cuda/decoder.h", "encoder/encoder.h", "encoder/table_training.h",
+    "loader/layer_order.h", "loader/model_loader.h", "loader/shard_set.h",
+    "loader/tensor_parallel.h", "loader/nwc_c.h", "cuda/decoder.h", "encoder/encoder.h",
+    "encoder/table_training.h",
     "encoder/calibration.h", "encoder/neural_training.h", "encoder/neural_encoder.h",
     "encoder/evaluation.h", "encoder/recovery.h", "encoder/packed_container.h",
     "encoder/token_windows.h",
@@ -79,6 +81,7 @@ LIBRARY_OF_HEADER = {
     "c10/": "torch",
     "CLI/": "CLI11",
     "nlohmann/": "nlohmann_json",
+    "openssl/": "openssl",
 }
 
 GENERATED_HEADERS = {("format", "index_generated.h")}  # by flatc, into the build folder

@@ -27,6 +27,14 @@ std::optional<double> ContainerBits::LinearBitsPerWeight() const {
   return Bits(linear_bytes, linear_weights);
 }
 
+ContainerBits& operator+=(ContainerBits& sum, const ContainerBits& shard) {
+  sum.weights += shard.weights;
+  sum.file_bytes += shard.file_bytes;
+  sum.linear_weights += shard.linear_weights;
+  sum.linear_bytes += shard.linear_bytes;
+  return sum;
+}
+
 ContainerBits CountBits(const Index& index, uint64_t file_bytes) {
   ContainerBits bits;
   bits.file_bytes = file_bytes;

@@ -18,6 +18,9 @@ struct ContainerBits {
   [[nodiscard]] std::optional<double> LinearBitsPerWeight() const;
 };
 
+// Of one shard more.
+ContainerBits& operator+=(ContainerBits& sum, const ContainerBits& shard);
+
 ContainerBits CountBits(const Index& index, uint64_t file_bytes);
 
 }  // namespace nwc

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "format/status.h"
+#include "loader/loader.h"
 
 namespace nwc {
 
@@ -11,6 +11,7 @@ struct DiffArguments {
   std::string a, b;  // .nwc, .safetensors or folders
   bool json = false;
   bool quiet = false;
+  RemoteOptions remote;
 };
 
 // Tensors that only one side has, or that differ in shape or dtype, are kCorrupt after the report;

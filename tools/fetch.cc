@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 struct Outcome {
   std::vector<size_t> numbers;
-  uint64_t index_bytes = 0;    // superblock and index
+  uint64_t index_bytes = 0;    // superblocks and indexes
   uint64_t payload_bytes = 0;  // of the tensors
   ExportCounts counts;
   double seconds = 0;
@@ -26,12 +26,12 @@ struct Outcome {
   [[nodiscard]] uint64_t BytesRead() const { return index_bytes + counts.bytes_read; }
 };
 
-std::string FormatJson(const FetchArguments& arguments, const Loader& loader,
+std::string FormatJson(const FetchArguments& arguments, const ModelLoader& model,
                        const Outcome& outcome) {
   Json json;
-  json["file"] = arguments.file;
+  json["file"] = PathForMessages(arguments.file);
   json["output"] = arguments.output;
-  json["file_bytes"] = loader.superblock().file_size;
+  json["file_bytes"] = model.file_bytes();
   json["bytes_read"] = outcome.BytesRead();
   json["index_bytes"] = outcome.index_bytes;
   json["payload_bytes"] = outcome.payload_bytes;
@@ -39,13 +39,13 @@ std::string FormatJson(const FetchArguments& arguments, const Loader& loader,
   json["reads"] = outcome.counts.reads;
   json["seconds"] = outcome.seconds;
   json["tensors"] = Json::array();
-  for (const size_t i : outcome.numbers) json["tensors"].push_back(loader.index().tensors[i].name);
+  for (const size_t i : outcome.numbers) json["tensors"].push_back(model.tensor(i).name);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string FormatText(const FetchArguments& arguments, const Loader& loader,
+std::string FormatText(const FetchArguments& arguments, const ModelLoader& model,
                        const Outcome& outcome) {
-  const uint64_t file_bytes = loader.superblock().file_size;
+  const uint64_t file_bytes = model.file_bytes();
   const double share = static_cast<double>(outcome.BytesRead()) / static_cast<double>(file_bytes);
   return arguments.output + ": " + std::to_string(outcome.numbers.size()) + " tensors, " +
          FormatBytes(outcome.counts.bytes_written) + "; read " +
@@ -55,9 +55,10 @@ std::string FormatText(const FetchArguments& arguments, const Loader& loader,
          FormatSeconds(outcome.seconds) + "\n";
 }
 
-Status CheckOutput(const FetchArguments& arguments) {
+Status CheckOutput(const FetchArguments& arguments, const ModelLoader& model) {
   std::error_code error;
-  if (std::filesystem::equivalent(arguments.file, arguments.output, error)) {
+  for (size_t i = 0; i < model.shard_count(); ++i) {
+    if (!std::filesystem::equivalent(model.shard(i).path(), arguments.output, error)) continue;
     return Status(ErrorCode::kUsage, arguments.output +
                                          ": is the container itself, expected another path; "
                                          "choose another -o");
@@ -70,21 +71,21 @@ Status CheckOutput(const FetchArguments& arguments) {
 Status Fetch(const FetchArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
   NWC_RETURN_IF_ERROR(CheckSelection(arguments.selection));
-  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, {}));
-  NWC_RETURN_IF_ERROR(CheckOutput(arguments));
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.remote));
+  NWC_RETURN_IF_ERROR(CheckOutput(arguments, *model));
   Outcome outcome;
-  NWC_ASSIGN_OR_RETURN(outcome.numbers, SelectTensors(*loader, arguments.selection));
-  outcome.index_bytes = kSuperblockSize + loader->superblock().index_size;
+  NWC_ASSIGN_OR_RETURN(outcome.numbers, SelectTensors(*model, arguments.selection));
+  outcome.index_bytes = model->index_bytes();
   uint64_t total = 0, done = 0;
   for (const size_t i : outcome.numbers) {
-    outcome.payload_bytes += loader->index().tensors[i].payload_bytes();
-    total += loader->index().tensors[i].decoded_bytes();
+    outcome.payload_bytes += model->tensor(i).payload_bytes();
+    total += model->tensor(i).decoded_bytes();
   }
   Progress progress(arguments.quiet);
   TensorExport job;
-  job.loader = loader.get();
+  job.model = model.get();
   job.numbers = outcome.numbers;
-  job.metadata = loader->index().shards[loader->index().tensors[outcome.numbers[0]].shard].metadata;
+  job.metadata = model->sources()[model->tensor(outcome.numbers[0]).shard].metadata;
   job.path = arguments.output;
   job.overwrite = arguments.force;
   job.progress = [&](const Tensor& tensor) {
@@ -94,9 +95,9 @@ Status Fetch(const FetchArguments& arguments) {
   NWC_RETURN_IF_ERROR(ExportTensors(job, &outcome.counts));
   progress.EndLine();
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  if (arguments.json) return PrintOut(FormatJson(arguments, *loader, outcome));
+  if (arguments.json) return PrintOut(FormatJson(arguments, *model, outcome));
   if (arguments.quiet) return {};
-  return PrintOut(FormatText(arguments, *loader, outcome));
+  return PrintOut(FormatText(arguments, *model, outcome));
 }
 
 }  // namespace nwc

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "format/status.h"
+#include "loader/loader.h"
 #include "tools/selection.h"
 
 namespace nwc {
@@ -15,6 +15,7 @@ struct FetchArguments {
   bool force = false;  // replace it
   bool json = false;
   bool quiet = false;
+  RemoteOptions remote;
 };
 
 Status Fetch(const FetchArguments& arguments);

@@ -1,5 +1,6 @@
 #include "tools/inspect.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -7,7 +8,7 @@
 #include <vector>
 
 #include "loader/byte_source.h"
-#include "loader/loader.h"
+#include "loader/model_loader.h"
 #include "tools/display.h"
 #include "tools/open_container.h"
 #include "tools/report_text.h"
@@ -56,9 +57,11 @@ struct Totals {
   }
 };
 
-Totals Sum(const Index& index, uint64_t file_bytes) {
-  Totals sum;
-  sum.file_bytes = file_bytes;
+// Adds one container.
+void AddTotals(const Index& index, uint64_t file_bytes, Totals* totals) {
+  Totals& sum = *totals;
+  sum.file_bytes += file_bytes;
+  uint64_t linear_weights = 0, codec_bytes = 0, neural_bytes = 0;
   bool any_stream = false, any_neural = false;
   for (const TensorInfo& t : index.tensors) {
     sum.weights += t.weights();
@@ -73,20 +76,45 @@ Totals Sum(const Index& index, uint64_t file_bytes) {
     profile.bytes += TensorBytes(t);
     if (const auto layer = LayerNumber(t.name)) sum.layers.insert(*layer);
     if (!t.linear) continue;
-    sum.linear_weights += t.weights();
+    linear_weights += t.weights();
     sum.linear_bytes += TensorBytes(t);
   }
   for (const FileInfo& f : index.files) sum.metadata_bytes += f.extent.size;
   for (const CodecInfo& codec : index.codecs) {
     for (const auto& table : codec.tables.frequencies) {
-      sum.codec_bytes += 1 + table.size() * sizeof(uint16_t);  // its alphabet and its frequencies
+      codec_bytes += 1 + table.size() * sizeof(uint16_t);  // its alphabet and its frequencies
     }
   }
-  for (const NeuralCodecInfo& codec : index.neural_codecs) sum.neural_bytes += codec.extent.size;
+  for (const NeuralCodecInfo& codec : index.neural_codecs) neural_bytes += codec.extent.size;
   // Codecs serve the stream and nwc tensors, which are linear ones in nearly every file.
-  if (any_stream && sum.linear_weights != 0) sum.linear_bytes += sum.codec_bytes;
-  if (any_neural && sum.linear_weights != 0) sum.linear_bytes += sum.neural_bytes;
-  return sum;
+  if (any_stream && linear_weights != 0) sum.linear_bytes += codec_bytes;
+  if (any_neural && linear_weights != 0) sum.linear_bytes += neural_bytes;
+  sum.linear_weights += linear_weights;
+  sum.codec_bytes += codec_bytes;
+  sum.neural_bytes += neural_bytes;
+}
+
+// Codecs of a name that is there already are the same ones.
+template <typename Codec>
+void AddCodecs(const std::vector<Codec>& codecs, std::vector<Codec>* all) {
+  for (const Codec& codec : codecs) {
+    const bool there =
+        std::any_of(all->begin(), all->end(), [&](const Codec& c) { return c.name == codec.name; });
+    if (!there) all->push_back(codec);
+  }
+}
+
+// What all shards of a set hold, to be shown: offsets are those of each shard.
+Index Join(const ModelLoader& model) {
+  Index all = model.shard(0).index();
+  for (size_t s = 1; s < model.shard_count(); ++s) {
+    const Index& shard = model.shard(s).index();
+    all.tensors.insert(all.tensors.end(), shard.tensors.begin(), shard.tensors.end());
+    all.files.insert(all.files.end(), shard.files.begin(), shard.files.end());
+    AddCodecs(shard.codecs, &all.codecs);
+    AddCodecs(shard.neural_codecs, &all.neural_codecs);
+  }
+  return all;
 }
 
 Json BitsJson(uint64_t bytes, uint64_t weights) {
@@ -134,15 +162,34 @@ Result<std::string> ReadVersion(const Loader& loader) {
          std::to_string(LoadLittle<uint16_t>(&bytes[2]));
 }
 
-std::string FormatJson(const Loader& loader, const std::string& version, const Totals& sum) {
-  const Index& index = loader.index();
+// The root hash of one container; those of a set are with its shards.
+Json RootHashJson(const ModelLoader& model) {
+  return model.shard_count() > 1 ? Json(nullptr)
+                                 : Json(ToHex(model.shard(0).superblock().root_hash));
+}
+
+Json ContainersJson(const ModelLoader& model) {
+  Json json = Json::array();
+  for (size_t i = 0; i < model.shard_count(); ++i) {
+    const Loader& shard = model.shard(i);
+    json.push_back({{"file", shard.path()},
+                    {"bytes", shard.superblock().file_size},
+                    {"tensors", shard.index().tensors.size()},
+                    {"root_hash", ToHex(shard.superblock().root_hash)}});
+  }
+  return json;
+}
+
+std::string FormatJson(const ModelLoader& model, const Index& index, const std::string& version,
+                       const Totals& sum) {
   Json json;
-  json["file"] = loader.path();
+  json["file"] = model.path();
   json["version"] = version;
   json["producer"] = index.producer;
-  json["root_hash"] = ToHex(loader.superblock().root_hash);
+  json["root_hash"] = RootHashJson(model);
+  json["containers"] = ContainersJson(model);
   json["file_bytes"] = sum.file_bytes;
-  json["index_bytes"] = loader.superblock().index_size;
+  json["index_bytes"] = model.index_bytes() - model.shard_count() * kSuperblockSize;
   json["metadata_bytes"] = sum.metadata_bytes;
   json["payload_bytes"] = sum.payload_bytes;
   json["decoded_bytes"] = sum.decoded_bytes;
@@ -220,10 +267,16 @@ std::string FormatNeuralCodecs(const Index& index) {
   return text.empty() ? "none" : text;
 }
 
-std::string FormatSummary(const Loader& loader, const std::string& version, const Totals& sum) {
-  const Index& index = loader.index();
+std::string FormatRootHash(const ModelLoader& model) {
+  if (model.shard_count() > 1)
+    return std::to_string(model.shard_count()) + " containers, see --json";
+  return ToHex(model.shard(0).superblock().root_hash);
+}
+
+std::string FormatSummary(const ModelLoader& model, const Index& index, const std::string& version,
+                          const Totals& sum) {
   std::vector<Row> rows = {
-      {"file", loader.path()},
+      {"file", model.path()},
       {"size", std::to_string(sum.file_bytes) + " bytes (" + FormatBytes(sum.file_bytes) +
                    "), decodes to " + FormatBytes(sum.decoded_bytes)},
       {"weights", std::to_string(sum.weights) + ", " +
@@ -248,19 +301,24 @@ std::string FormatSummary(const Loader& loader, const std::string& version, cons
       {"version", version},
       {"producer", Printable(index.producer)},
       {"options", Printable(index.options)},
-      {"root hash", ToHex(loader.superblock().root_hash)}};
+      {"root hash", FormatRootHash(model)}};
   return AlignColumns(rows, "");
 }
 
 }  // namespace
 
 Status Inspect(const InspectArguments& arguments) {
-  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, {}));
-  NWC_ASSIGN_OR_RETURN(const std::string version, ReadVersion(*loader));
-  const Totals sum = Sum(loader->index(), loader->superblock().file_size);
-  if (arguments.json) return PrintOut(FormatJson(*loader, version, sum));
-  const std::string tensors = arguments.summary ? "" : FormatTensors(loader->index());
-  return PrintOut(tensors + FormatProfiles(sum) + FormatSummary(*loader, version, sum));
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.remote));
+  NWC_ASSIGN_OR_RETURN(const std::string version, ReadVersion(model->shard(0)));
+  Totals sum;
+  for (size_t i = 0; i < model->shard_count(); ++i) {
+    const Loader& shard = model->shard(i);
+    AddTotals(shard.index(), shard.superblock().file_size, &sum);
+  }
+  const Index index = Join(*model);
+  if (arguments.json) return PrintOut(FormatJson(*model, index, version, sum));
+  const std::string tensors = arguments.summary ? "" : FormatTensors(index);
+  return PrintOut(tensors + FormatProfiles(sum) + FormatSummary(*model, index, version, sum));
 }
 
 }  // namespace nwc

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "format/status.h"
+#include "loader/loader.h"
 
 namespace nwc {
 
@@ -11,6 +11,7 @@ struct InspectArguments {
   std::string file;
   bool summary = false;  // totals without a line a tensor
   bool json = false;
+  RemoteOptions remote;
 };
 
 Status Inspect(const InspectArguments& arguments);

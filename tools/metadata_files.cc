@@ -19,9 +19,9 @@ constexpr std::array<std::string_view, 6> kEndings = {".json",  ".txt", ".model"
                                                       ".jinja", ".md",  ".py"};
 constexpr std::array<std::string_view, 4> kBeginnings = {"tokenizer", "license", "licence",
                                                          "notice"};
-constexpr std::array<std::string_view, 13> kWeights = {
-    ".safetensors", ".bin", ".pt",   ".pth", ".ckpt", ".onnx",  ".h5",
-    ".msgpack",     ".ot",  ".gguf", ".npz", ".nwc",  ".tflite"};
+constexpr std::array<std::string_view, 14> kWeights = {
+    ".safetensors", ".bin", ".pt",   ".pth", ".ckpt", ".onnx",   ".h5",
+    ".msgpack",     ".ot",  ".gguf", ".npz", ".nwc",  ".tflite", ".nwc.index.json"};
 
 Result<SourceFile> ReadOne(const std::string& path, const std::string& name) {
   if (const Status s = CheckFileName(name); !s.ok()) return s.WithContext(path);

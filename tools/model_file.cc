@@ -12,12 +12,14 @@ uint64_t ModelTensor::weights() const {
   return n;
 }
 
-Result<std::unique_ptr<ModelFile>> ModelFile::Open(const std::string& path) {
+Result<std::unique_ptr<ModelFile>> ModelFile::Open(const std::string& path,
+                                                   const RemoteOptions& remote) {
   std::unique_ptr<ModelFile> model(new ModelFile());
-  model->path_ = path;
-  if (LooksLikeContainer(path) || path.ends_with(".nwc")) {
-    NWC_ASSIGN_OR_RETURN(model->loader_, OpenContainer(path, {}));
-    for (const TensorInfo& t : model->loader_->index().tensors) {
+  model->path_ = PathForMessages(path);
+  if (NamesPackedModel(path)) {
+    NWC_ASSIGN_OR_RETURN(model->packed_, OpenModel(path, remote));
+    for (size_t i = 0; i < model->packed_->tensor_count(); ++i) {
+      const TensorInfo& t = model->packed_->tensor(i);
       model->tensors_.push_back({t.name, t.dtype, t.shape, t.linear});
     }
     return model;
@@ -37,8 +39,8 @@ Result<std::unique_ptr<ModelFile>> ModelFile::Open(const std::string& path) {
 }
 
 Result<AlignedBuffer> ModelFile::Read(size_t tensor) const {
-  if (loader_ != nullptr) {
-    NWC_ASSIGN_OR_RETURN(Tensor loaded, loader_->Load(tensor));
+  if (packed_ != nullptr) {
+    NWC_ASSIGN_OR_RETURN(Tensor loaded, packed_->Load(tensor));
     return std::move(loaded.bytes);
   }
   auto bytes = AlignedBuffer::Allocate(tensors_[tensor].bytes());

@@ -1,4 +1,5 @@
-// Weights on disk, packed or not: a container, a .safetensors file or a folder of them.
+// Weights on disk, packed or not: a container or a set of them (here or on a web server), a
+// .safetensors file or a folder of them.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "loader/loader.h"
+#include "loader/model_loader.h"
 #include "tools/checkpoint.h"
 
 namespace nwc {
@@ -25,7 +26,8 @@ struct ModelTensor {
 class ModelFile {
  public:
   // A missing path is kIo.
-  static Result<std::unique_ptr<ModelFile>> Open(const std::string& path);
+  static Result<std::unique_ptr<ModelFile>> Open(const std::string& path,
+                                                 const RemoteOptions& remote);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::vector<ModelTensor>& tensors() const { return tensors_; }
@@ -37,7 +39,7 @@ class ModelFile {
 
   std::string path_;
   std::vector<ModelTensor> tensors_;
-  std::unique_ptr<Loader> loader_;  // one of the two is set
+  std::unique_ptr<ModelLoader> packed_;  // one of the two is set
   std::unique_ptr<Checkpoint> checkpoint_;
 };
 

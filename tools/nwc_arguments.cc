@@ -10,6 +10,7 @@
 #include "tools/display.h"
 #include "tools/fetch.h"
 #include "tools/inspect.h"
+#include "tools/manifest.h"
 #include "tools/unpack.h"
 #include "tools/verify.h"
 
@@ -28,9 +29,13 @@ constexpr const char* kFooter =
     "  nwc inspect model.nwc\n"
     "  nwc verify --deep model.nwc\n"
     "  nwc unpack model.nwc -o folder\n"
+    "  nwc unpack model.nwc.index.json -o folder\n"
     "  nwc fetch model.nwc --layers 0-3 -o layers.safetensors\n"
     "  nwc diff folder model.nwc\n"
     "  nwc bench model.nwc --json\n"
+    "  nwc manifest model.nwc -o manifest.json\n"
+    "  nwc fetch https://host/model.nwc --layers 0 --cache ~/.cache/nwc/chunks -o "
+    "layer.safetensors\n"
     "'nwc COMMAND --help' tells more. nwc-pack makes containers.\n"
     "\n"
     "Exit codes:\n"
@@ -50,7 +55,37 @@ CLI::App* Add(CLI::App* app, const char* name, const char* description,
 }
 
 void AddFile(CLI::App* command, std::string* file) {
-  command->add_option("FILE", *file, "container, .nwc")->required();
+  command->add_option("FILE", *file, "container, .nwc; a path, or a URL of http:// or https://")
+      ->required();
+}
+
+// For commands that take a set of containers, too.
+void AddModel(CLI::App* command, std::string* file) {
+  command
+      ->add_option("FILE", *file,
+                   "container, .nwc, or a set of them: its .nwc.index.json, one of its shards or "
+                   "their folder; a path, or a URL of http:// or https://")
+      ->required();
+}
+
+// How a URL is read. A command that wants to see the server's bytes has no cache.
+void AddRemote(CLI::App* command, RemoteOptions* remote, bool with_cache = true) {
+  constexpr const char* kGroup = "Options for a URL";
+  if (with_cache) {
+    command
+        ->add_option("--cache", remote->cache_folder,
+                     "DIR: keep chunks there for the next time; else NWC_CACHE of the environment")
+        ->group(kGroup);
+    command->add_option("--cache-bytes", remote->cache_bytes, "most bytes the cache may have")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str()
+        ->group(kGroup);
+  }
+  command
+      ->add_option("--aws-sigv4", remote->aws_sigv4,
+                   "sign requests, for instance aws:amz:eu-central-1:s3, with AWS_ACCESS_KEY_ID,\n"
+                   "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment")
+      ->group(kGroup);
 }
 
 void AddThreads(CLI::App* command, int* threads) {
@@ -73,9 +108,10 @@ void DeclareInspect(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<InspectArguments>();
   CLI::App* command =
       Add(app, "inspect", "show tensors, profiles, sizes and bits a weight", a, &Inspect, run);
-  AddFile(command, &a->file);
+  AddModel(command, &a->file);
   command->add_flag("--summary", a->summary, "totals only, without a line a tensor");
   AddJson(command, a.get());
+  AddRemote(command, &a->remote, false);
   command->footer(
       "Reads the index alone. 'bytes' of a tensor are its chunks, its side information and the\n"
       "24 bytes of each chunk in the index.");
@@ -85,22 +121,40 @@ void DeclareVerify(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<VerifyArguments>();
   CLI::App* command =
       Add(app, "verify", "check every hash, and with --deep every decoded tensor", a, &Verify, run);
-  AddFile(command, &a->file);
+  AddModel(command, &a->file);
   command->add_flag("--deep", a->deep, "decode every tensor and check its hash, too");
+  command->add_option("--manifest", a->manifest,
+                      "M.json: compare with what nwc manifest wrote, SHA-256 by SHA-256, too");
   AddThreads(command, &a->threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
+  AddRemote(command, &a->remote, false);
   command->footer(
       "Reads the whole file and goes on after an error: lists all that is damaged, with the "
       "number\n"
       "of the rule of spec/format.md that is broken. Exit code 1 when anything is.");
 }
 
+void DeclareManifest(CLI::App* app, std::function<Status()>* run) {
+  const auto a = std::make_shared<ManifestArguments>();
+  CLI::App* command = Add(app, "manifest", "write SHA-256 of every file and every decoded tensor",
+                          a, &WriteManifest, run);
+  AddFile(command, &a->file);
+  command->add_option("-o,--output", a->output, "JSON file to write")->required();
+  command->add_flag("--force", a->force, "replace an existing output");
+  AddThreads(command, &a->threads);
+  AddQuiet(command, a.get(), "no progress and no summary");
+  AddRemote(command, &a->remote);
+  command->footer(
+      "'nwc verify --manifest M.json FILE' compares a container with it later. The same container\n"
+      "gives the same manifest, wherever it is read.");
+}
+
 void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<UnpackArguments>();
   CLI::App* command =
       Add(app, "unpack", "write the Hugging Face folder that was packed", a, &Unpack, run);
-  AddFile(command, &a->file);
+  AddModel(command, &a->file);
   command->add_option("-o,--output", a->output, "folder to create")->required();
   command->add_flag("--force", a->force,
                     "replace a folder that is not empty; all files in it go, one that holds "
@@ -108,6 +162,7 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   AddThreads(command, &a->threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
+  AddRemote(command, &a->remote);
   command->footer(
       "Tensors of profile exact and raw come back byte for byte, and so do the other files. The\n"
       "folder appears whole or not at all.");
@@ -117,7 +172,7 @@ void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<FetchArguments>();
   CLI::App* command =
       Add(app, "fetch", "write some tensors, reading only their bytes", a, &Fetch, run);
-  AddFile(command, &a->file);
+  AddModel(command, &a->file);
   command
       ->add_option("--tensor", a->selection.regexes,
                    "REGEX: tensors whose name contains a match; may be repeated")
@@ -130,6 +185,7 @@ void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
   command->add_flag("--force", a->force, "replace an existing output");
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
+  AddRemote(command, &a->remote);
   command->footer(
       "Examples:\n"
       "  nwc fetch model.nwc --layers 2 -o layer2.safetensors\n"
@@ -140,10 +196,12 @@ void DeclareDiff(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<DiffArguments>();
   CLI::App* command =
       Add(app, "diff", "measure how far the tensors of two models are apart", a, &Diff, run);
-  command->add_option("A", a->a, "the original: .nwc, .safetensors or a folder")->required();
+  command->add_option("A", a->a, "the original: .nwc or its URL, .safetensors or a folder")
+      ->required();
   command->add_option("B", a->b, "what to compare with it: the same")->required();
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
+  AddRemote(command, &a->remote);
   command->footer(
       "Relative MSE is squared error over squared norm of A. Exit code 1 when the two have not "
       "the\n"
@@ -161,6 +219,7 @@ void DeclareBench(CLI::App* app, std::function<Status()>* run) {
       ->capture_default_str();
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
+  AddRemote(command, &a->remote);
   command->footer(
       "Hashing and decoding run in memory, on at most 512 MiB of decoded tensors of each profile.\n"
       "A cold load comes after the file's pages were dropped from the page cache; where they stay\n"
@@ -192,6 +251,7 @@ Result<NwcCommand> ParseNwcArguments(const std::vector<std::string>& command_lin
                                         ")");
   DeclareInspect(&app, &parsed.run);
   DeclareVerify(&app, &parsed.run);
+  DeclareManifest(&app, &parsed.run);
   DeclareUnpack(&app, &parsed.run);
   DeclareFetch(&app, &parsed.run);
   DeclareDiff(&app, &parsed.run);

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "tools/codec_file.h"
 #include "tools/input_file.h"
 #include "tools/kl_pack.h"
+#include "tools/output_folder.h"
 #include "tools/pack_arguments.h"
 #include "tools/pack_report.h"
 #include "tools/pack_statistics.h"
@@ -20,6 +22,7 @@
 #include "tools/progress.h"
 #include "tools/recover_pack.h"
 #include "tools/report_text.h"
+#include "tools/shard_pack.h"
 #include "tools/stop_signals.h"
 #include "tools/work_folder.h"
 
@@ -58,7 +61,8 @@ Status CheckOutput(const PackArguments& arguments) {
     return Status(ErrorCode::kUsage,
                   output + ": is a file of the input, expected another path; choose a new -o");
   }
-  return CheckOutputPath(output, arguments.force);
+  return arguments.shard_bytes == 0 ? CheckOutputPath(output, arguments.force)
+                                    : CheckSetOutput(output, arguments.force);
 }
 
 Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
@@ -114,7 +118,10 @@ Result<PackReport> PackOnce(const PackArguments& arguments, const PackOptions& o
   return AboutFile(report.status(), arguments.input);
 }
 
-Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint) {
+// `finish`, where there is one, makes more of the container that was written, before the work
+// folder goes.
+Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint,
+                           const std::function<Status()>& finish = {}) {
   const auto begun = std::chrono::steady_clock::now();
   std::unique_ptr<WorkFolder> work;
   if (!arguments.work.empty()) {
@@ -147,16 +154,37 @@ Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& che
     NWC_ASSIGN_OR_RETURN(
         report, PackOnce(arguments, options, checkpoint, arguments.output, arguments.force));
   }
+  if (finish) NWC_RETURN_IF_ERROR(finish());
   if (work != nullptr) NWC_RETURN_IF_ERROR(work->Remove());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
   return PackOutcome{arguments.output, std::move(report), seconds.count(), kl, recovery};
+}
+
+// Packs into a folder of its own beside the output, then splits what is there.
+Result<PackOutcome> PackShards(const PackArguments& arguments, const Checkpoint& checkpoint) {
+  NWC_ASSIGN_OR_RETURN(const auto parts, OutputFolder::Create(arguments.output + ".parts", false));
+  PackArguments one = arguments;
+  one.output = (fs::path(parts->temporary()) / "whole.nwc").string();
+  WrittenSet set;
+  NWC_ASSIGN_OR_RETURN(PackOutcome outcome, PackTo(one, checkpoint, [&]() -> Status {
+                         NWC_ASSIGN_OR_RETURN(
+                             set, WriteShards(one.output, parts->temporary(), arguments.output,
+                                              arguments.shard_bytes, arguments.force));
+                         return {};
+                       }));
+  outcome.file = set.index;
+  outcome.shards = set.files;
+  outcome.report.file_bytes = set.bytes;
+  return outcome;
 }
 
 Status Run(const PackArguments& arguments) {
   if (!arguments.output.empty()) NWC_RETURN_IF_ERROR(CheckOutput(arguments));
   NWC_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(arguments.input));
   if (arguments.dry_run) return DryRun(arguments, *checkpoint);
-  NWC_ASSIGN_OR_RETURN(const PackOutcome outcome, PackTo(arguments, *checkpoint));
+  NWC_ASSIGN_OR_RETURN(const PackOutcome outcome, arguments.shard_bytes == 0
+                                                      ? PackTo(arguments, *checkpoint)
+                                                      : PackShards(arguments, *checkpoint));
   return Report(arguments, outcome);
 }
 

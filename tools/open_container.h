@@ -5,13 +5,25 @@
 #include <string>
 
 #include "loader/loader.h"
+#include "loader/model_loader.h"
 
 namespace nwc {
 
 // Loader::Open; a missing file is kIo, and a file that is something else says what it is.
 Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const LoadOptions& options);
+Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const RemoteOptions& remote);
 
-// Whether the file begins as a container does. False when it cannot be read.
+// ModelLoader::Open; what is missing is kIo.
+Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path, const LoadOptions& options);
+Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path,
+                                               const RemoteOptions& remote);
+
+// Whether OpenModel, and no reader of checkpoints, is for this path: a URL, a container, the index
+// of a set or the name it stands for, or a folder with a set and without .safetensors files.
+bool NamesPackedModel(const std::string& path);
+
+// Whether the file begins as a container does. False when it cannot be read; true for a URL, where
+// nothing else is read from.
 bool LooksLikeContainer(const std::string& path);
 
 }  // namespace nwc

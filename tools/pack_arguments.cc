@@ -32,6 +32,7 @@ constexpr const char* kFooter =
     "  nwc-pack Qwen3-8B -o qwen3-8b.nwc\n"
     "  nwc-pack Qwen3-8B -o qwen3-8b.nwc --bits 4 --rule 'down_proj=stream:5' "
     "--rule 'layers\\.0\\.=exact'\n"
+    "  nwc-pack Qwen3-8B -o qwen3-8b.nwc --shard-size 2GB\n"
     "\n"
     "Exit codes:\n"
     "  0 done   1 the data is bad   2 wrong usage   3 I/O or system error\n"
@@ -167,6 +168,12 @@ void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
   app->add_flag("--dry-run", a->dry_run, "show what would happen to each tensor, write nothing");
+  app->add_option("--shard-size", a->shard_bytes,
+                  "write a set of files of at most this size, as 5GB or 512MiB: for -o model.nwc "
+                  "model-00001-of-0000N.nwc and so on, and model.nwc.index.json; a larger tensor "
+                  "gets a file to itself. Needs the room of the output twice while it runs")
+      ->transform(CLI::AsSizeValue(true))
+      ->check(CLI::PositiveNumber);
   app->add_flag("--force", a->force, "replace an existing output");
   app->add_flag("-q,--quiet", a->quiet, "no progress, notes or summary");
   app->add_flag("--json", a->json, "a JSON report on standard output");

@@ -28,7 +28,8 @@ struct PackArguments {
   std::string settings;      // the options that the bytes of a container depend on, as text
   std::string work;          // folder of finished parts, or empty
   bool cuda = false;
-  std::string codec;  // file of a trained codec for profile nwc, or empty
+  std::string codec;         // file of a trained codec for profile nwc, or empty
+  uint64_t shard_bytes = 0;  // largest file of a set; 0: one file
   PackOptions options;
   bool dry_run = false;
   bool force = false;

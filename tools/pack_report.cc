@@ -79,6 +79,7 @@ std::string FormatReportJson(const PackOutcome& outcome) {
   json["linear_bits_per_weight"] = report.linear_bits_per_weight;
   json["kl"] = outcome.kl ? Json(*outcome.kl) : Json(nullptr);
   json["recovery"] = outcome.recovery ? RecoveryJson(*outcome.recovery) : Json(nullptr);
+  json["shards"] = outcome.shards;
   json["tensors"] = Json::array();
   for (const PackedTensor& t : report.tensors) json["tensors"].push_back(TensorJson(t));
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -106,6 +107,9 @@ std::string FormatSummary(const PackOutcome& outcome) {
     text +=
         FormatNumber(r.encoder ? ", recovery: 1 - cosine %.4g" : ", recovery: KL %.4g", r.before) +
         FormatNumber(r.encoder ? " -> %.4g" : " -> %.4g nats a token", r.after);
+  }
+  if (const size_t shards = outcome.shards.size(); shards != 0) {
+    text += ", " + std::to_string(shards) + (shards == 1 ? " shard" : " shards");
   }
   text += ", " + FormatSeconds(outcome.seconds);
   if (outcome.seconds > 0) {

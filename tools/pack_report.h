@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "encoder/encoder.h"
 
@@ -19,11 +20,12 @@ struct RecoveryFigures {
 };
 
 struct PackOutcome {
-  std::string file;  // empty in a dry run
+  std::string file;  // the container or the index of a set; empty in a dry run
   PackReport report;
   double seconds = 0;
   std::optional<double> kl = std::nullopt;  // measured for --kl, nats a token
   std::optional<RecoveryFigures> recovery = std::nullopt;
+  std::vector<std::string> shards = {};  // names, of a set
 };
 
 // One JSON object, ending in a newline.

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "loader/loader.h"
+#include "loader/model_loader.h"
 #include "tools/checkpoint.h"
 #include "tools/display.h"
 #include "tools/open_container.h"
@@ -15,25 +15,24 @@ namespace {
 
 class ContainerSource : public TensorSource {
  public:
-  explicit ContainerSource(std::unique_ptr<Loader> loader) : loader_(std::move(loader)) {
-    for (const TensorInfo& t : loader_->index().tensors) {
+  explicit ContainerSource(std::unique_ptr<ModelLoader> model) : model_(std::move(model)) {
+    for (size_t i = 0; i < model_->tensor_count(); ++i) {
+      const TensorInfo& t = model_->tensor(i);
       tensors_.push_back({t.name, t.dtype, t.shape, t.shard});
     }
   }
 
   [[nodiscard]] const std::vector<SourceTensor>& tensors() const override { return tensors_; }
-  [[nodiscard]] const std::vector<ShardInfo>& shards() const override {
-    return loader_->index().shards;
-  }
+  [[nodiscard]] const std::vector<ShardInfo>& shards() const override { return model_->sources(); }
   Status Read(size_t tensor, MutableByteSpan destination) const override {
-    NWC_ASSIGN_OR_RETURN(const Tensor loaded, loader_->Load(tensor));
+    NWC_ASSIGN_OR_RETURN(const Tensor loaded, model_->Load(tensor));
     const ByteSpan bytes = loaded.bytes.span();
     if (!bytes.empty()) std::memcpy(destination.data(), bytes.data(), bytes.size());
     return {};
   }
 
  private:
-  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<ModelLoader> model_;
   std::vector<SourceTensor> tensors_;
 };
 
@@ -46,12 +45,16 @@ Status Differs(const std::string& name, const std::string& how) {
 
 Result<PackedModel> OpenPacked(const std::string& path, int threads) {
   PackedModel model;
-  if (LooksLikeContainer(path) || path.ends_with(".nwc")) {
+  if (NamesPackedModel(path)) {
     LoadOptions options;
     options.threads = threads;
-    NWC_ASSIGN_OR_RETURN(auto loader, OpenContainer(path, options));
-    model.bits = CountBits(loader->index(), loader->superblock().file_size);
-    model.source = std::make_unique<ContainerSource>(std::move(loader));
+    NWC_ASSIGN_OR_RETURN(auto packed, OpenModel(path, options));
+    model.bits.emplace();
+    for (size_t i = 0; i < packed->shard_count(); ++i) {
+      const Loader& shard = packed->shard(i);
+      *model.bits += CountBits(shard.index(), shard.superblock().file_size);
+    }
+    model.source = std::make_unique<ContainerSource>(std::move(packed));
     return model;
   }
   auto checkpoint = Checkpoint::Open(path);

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "loader/loader.h"
+
 namespace nwc {
 namespace {
 
@@ -35,6 +37,7 @@ class Descriptor {
 }  // namespace
 
 Result<double> ResidentShare(const std::string& path) {
+  if (IsHttpUrl(path)) return 0.0;
   const Descriptor file(path);
   struct stat facts {};
   if (file.value() < 0 || fstat(file.value(), &facts) != 0) {
@@ -55,6 +58,9 @@ Result<double> ResidentShare(const std::string& path) {
 }
 
 Status DropPages(const std::string& path) {
+  if (IsHttpUrl(path)) {
+    return Status(ErrorCode::kUnsupported, "not measured: the file is on a web server");
+  }
   const Descriptor file(path);
   if (file.value() < 0) return SystemError(path, "cannot open", errno);
   // Dirty pages stay; a file system that cannot sync (EINVAL, EROFS) has none.

@@ -8,10 +8,10 @@
 namespace nwc {
 
 // Share of the file's pages that are resident, 0 to 1, by mincore. The kernel tells only those who
-// own or may write the file; to others all pages look resident.
+// own or may write the file; to others all pages look resident. 0 for a URL.
 Result<double> ResidentShare(const std::string& path);
 
-// Asks the kernel to drop the file's pages, after writing them back.
+// Asks the kernel to drop the file's pages, after writing them back. kUnsupported for a URL.
 Status DropPages(const std::string& path);
 
 }  // namespace nwc

@@ -46,38 +46,37 @@ Result<std::regex> Compile(const std::string& text) {
   }
 }
 
-std::string AvailableLayers(const Index& index) {
+std::string AvailableLayers(const ModelLoader& model) {
   std::set<uint64_t> layers;
-  for (const TensorInfo& t : index.tensors) {
-    if (const auto layer = LayerNumber(t.name)) layers.insert(*layer);
+  for (size_t i = 0; i < model.tensor_count(); ++i) {
+    if (const auto layer = LayerNumber(model.tensor(i).name)) layers.insert(*layer);
   }
   if (layers.empty()) return "no tensor has a layer number in its name; use --tensor REGEX";
   return "there are layers " + std::to_string(*layers.begin()) + " to " +
          std::to_string(*layers.rbegin());
 }
 
-Status NoSuchTensor(const Loader& loader, const std::string& regex) {
-  const Status similar = loader.Find(regex).status();
+Status NoSuchTensor(const ModelLoader& model, const std::string& regex) {
+  const Status similar = model.Find(regex).status();
   const std::string where = "--tensor " + Quote(regex) + " matches nothing in ";
   if (similar.ok()) {
-    return Status(ErrorCode::kNotFound, where + loader.path() +
+    return Status(ErrorCode::kNotFound, where + model.path() +
                                             ", though a tensor has this name; put '\\' before "
                                             "special characters");
   }
   const bool has_hint = similar.message().find(';') != std::string::npos;
-  return Status(ErrorCode::kNotFound, where + similar.message() +
-                                          (has_hint ? ""
-                                                    : "; nwc inspect lists the names, and " +
-                                                          AvailableLayers(loader.index())));
+  return Status(
+      ErrorCode::kNotFound,
+      where + similar.message() +
+          (has_hint ? "" : "; nwc inspect lists the names, and " + AvailableLayers(model)));
 }
 
-Status AddMatches(const Loader& loader, const std::string& regex, std::set<size_t>* chosen) {
+Status AddMatches(const ModelLoader& model, const std::string& regex, std::set<size_t>* chosen) {
   NWC_ASSIGN_OR_RETURN(const std::regex compiled, Compile(regex));
-  const std::vector<TensorInfo>& tensors = loader.index().tensors;
   bool any = false;
   try {
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!std::regex_search(tensors[i].name, compiled)) continue;
+    for (size_t i = 0; i < model.tensor_count(); ++i) {
+      if (!std::regex_search(model.tensor(i).name, compiled)) continue;
       chosen->insert(i);
       any = true;
     }
@@ -85,22 +84,21 @@ Status AddMatches(const Loader& loader, const std::string& regex, std::set<size_
     return Status(ErrorCode::kUsage, "--tensor " + Quote(regex) + ": too complex (" + e.what() +
                                          "), expected a simpler expression");
   }
-  return any ? Status() : NoSuchTensor(loader, regex);
+  return any ? Status() : NoSuchTensor(model, regex);
 }
 
-Status AddLayers(const Loader& loader, const std::string& text, std::set<size_t>* chosen) {
+Status AddLayers(const ModelLoader& model, const std::string& text, std::set<size_t>* chosen) {
   NWC_ASSIGN_OR_RETURN(const LayerRange range, ParseLayers(text));
-  const std::vector<TensorInfo>& tensors = loader.index().tensors;
   bool any = false;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const auto layer = LayerNumber(tensors[i].name);
+  for (size_t i = 0; i < model.tensor_count(); ++i) {
+    const auto layer = LayerNumber(model.tensor(i).name);
     if (!layer || *layer < range.first || *layer > range.last) continue;
     chosen->insert(i);
     any = true;
   }
   if (any) return {};
-  return Status(ErrorCode::kNotFound, "--layers " + text + " matches nothing in " + loader.path() +
-                                          ": " + AvailableLayers(loader.index()));
+  return Status(ErrorCode::kNotFound, "--layers " + text + " matches nothing in " + model.path() +
+                                          ": " + AvailableLayers(model));
 }
 
 }  // namespace
@@ -115,13 +113,13 @@ Status CheckSelection(const Selection& selection) {
   return {};
 }
 
-Result<std::vector<size_t>> SelectTensors(const Loader& loader, const Selection& selection) {
+Result<std::vector<size_t>> SelectTensors(const ModelLoader& model, const Selection& selection) {
   std::set<size_t> chosen;
   for (const std::string& r : selection.regexes) {
-    NWC_RETURN_IF_ERROR(AddMatches(loader, r, &chosen));
+    NWC_RETURN_IF_ERROR(AddMatches(model, r, &chosen));
   }
   for (const std::string& l : selection.layers) {
-    NWC_RETURN_IF_ERROR(AddLayers(loader, l, &chosen));
+    NWC_RETURN_IF_ERROR(AddLayers(model, l, &chosen));
   }
   return std::vector<size_t>(chosen.begin(), chosen.end());
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "loader/loader.h"
+#include "loader/model_loader.h"
 
 namespace nwc {
 
@@ -20,6 +20,6 @@ Status CheckSelection(const Selection& selection);
 
 // Numbers of the tensors, ascending. A regex or range that matches nothing is kNotFound; the
 // message says which layers there are, or similar names.
-Result<std::vector<size_t>> SelectTensors(const Loader& loader, const Selection& selection);
+Result<std::vector<size_t>> SelectTensors(const ModelLoader& model, const Selection& selection);
 
 }  // namespace nwc

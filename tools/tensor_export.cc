@@ -12,7 +12,7 @@ namespace {
 Result<std::vector<uint8_t>> MakeHeader(const TensorExport& job) {
   std::vector<SafetensorsEntry> entries;
   for (const size_t number : job.numbers) {
-    const TensorInfo& t = job.loader->index().tensors[number];
+    const TensorInfo& t = job.model->tensor(number);
     entries.push_back({t.name, t.dtype, t.shape, 0, 0});
   }
   std::vector<uint8_t> header = SerializeSafetensorsHeader(&entries, job.metadata);
@@ -40,7 +40,7 @@ Status ExportTensors(const TensorExport& job, ExportCounts* counts) {
     return {};
   };
   LoadStatistics statistics;
-  NWC_RETURN_IF_ERROR(job.loader->Stream(job.numbers, append, &statistics));
+  NWC_RETURN_IF_ERROR(job.model->Stream(job.numbers, append, &statistics));
   NWC_RETURN_IF_ERROR(file->Commit({}));
   counts->bytes_written += written;
   counts->bytes_read += statistics.bytes_read;

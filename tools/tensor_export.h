@@ -1,16 +1,16 @@
-// Tensors of a container, decoded into a .safetensors file.
+// Tensors of a packed model, decoded into a .safetensors file.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "loader/loader.h"
+#include "loader/model_loader.h"
 
 namespace nwc {
 
 struct TensorExport {
-  const Loader* loader = nullptr;
+  const ModelLoader* model = nullptr;
   std::vector<size_t> numbers;  // of tensors, ascending, each once
   std::string metadata;         // __metadata__ of the file, or empty
   std::string path;             // of the file, which appears whole or not at all
@@ -20,7 +20,7 @@ struct TensorExport {
 
 struct ExportCounts {
   uint64_t bytes_written = 0;  // of the file
-  uint64_t bytes_read = 0;     // of the container, without its index
+  uint64_t bytes_read = 0;     // of the containers, without their index
   uint64_t reads = 0;
 };
 

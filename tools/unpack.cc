@@ -21,23 +21,25 @@ namespace {
 namespace fs = std::filesystem;
 
 // Replacing the folder would remove what is being read.
-Status CheckInputIsElsewhere(const UnpackArguments& arguments) {
+Status CheckInputIsElsewhere(const UnpackArguments& arguments, const ModelLoader& model) {
   std::error_code error;
-  for (const fs::path& path :
-       {fs::absolute(arguments.file, error), fs::canonical(arguments.file, error)}) {
-    if (!fs::equivalent(path.parent_path(), arguments.output, error)) continue;
-    return Status(ErrorCode::kUsage, arguments.output + ": holds " + arguments.file +
-                                         ", expected another folder; choose another -o");
+  for (size_t i = 0; i < model.shard_count(); ++i) {
+    const std::string& file = model.shard(i).path();
+    for (const fs::path& path : {fs::absolute(file, error), fs::canonical(file, error)}) {
+      if (!fs::equivalent(path.parent_path(), arguments.output, error)) continue;
+      return Status(ErrorCode::kUsage, arguments.output + ": holds " + file +
+                                           ", expected another folder; choose another -o");
+    }
   }
   return {};
 }
 
-Status WriteFiles(const Loader& loader, const std::string& folder, ExportCounts* counts) {
-  const std::vector<FileInfo>& files = loader.index().files;
-  for (size_t i = 0; i < files.size(); ++i) {
-    NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, loader.LoadFile(i));
-    NWC_ASSIGN_OR_RETURN(const auto file,
-                         AtomicFile::Create((fs::path(folder) / files[i].name).string(), false));
+Status WriteFiles(const ModelLoader& model, const std::string& folder, ExportCounts* counts) {
+  for (size_t i = 0; i < model.file_count(); ++i) {
+    NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, model.LoadFile(i));
+    NWC_ASSIGN_OR_RETURN(
+        const auto file,
+        AtomicFile::Create((fs::path(folder) / model.file(i).name).string(), false));
     NWC_RETURN_IF_ERROR(file->Append(content));
     NWC_RETURN_IF_ERROR(file->Commit({}));
     counts->bytes_read += content.size();
@@ -47,19 +49,18 @@ Status WriteFiles(const Loader& loader, const std::string& folder, ExportCounts*
 }
 
 // Shard by shard, so that one file is open at a time however the container orders its tensors.
-Status WriteShards(const Loader& loader, const std::string& folder, Progress* progress,
+Status WriteShards(const ModelLoader& model, const std::string& folder, Progress* progress,
                    ExportCounts* counts) {
-  const Index& index = loader.index();
-  std::vector<TensorExport> jobs(index.shards.size());
+  std::vector<TensorExport> jobs(model.sources().size());
   uint64_t total = 0, done = 0;
-  for (size_t i = 0; i < index.tensors.size(); ++i) {
-    jobs[index.tensors[i].shard].numbers.push_back(i);
-    total += index.tensors[i].decoded_bytes();
+  for (size_t i = 0; i < model.tensor_count(); ++i) {
+    jobs[model.tensor(i).shard].numbers.push_back(i);
+    total += model.tensor(i).decoded_bytes();
   }
   for (size_t s = 0; s < jobs.size(); ++s) {
-    jobs[s].loader = &loader;
-    jobs[s].metadata = index.shards[s].metadata;
-    jobs[s].path = (fs::path(folder) / index.shards[s].name).string();
+    jobs[s].model = &model;
+    jobs[s].metadata = model.sources()[s].metadata;
+    jobs[s].path = (fs::path(folder) / model.sources()[s].name).string();
     jobs[s].progress = [&](const Tensor& tensor) {
       done += tensor.bytes.size();
       progress->Update("unpacking", tensor.info.name, done, total);
@@ -70,17 +71,16 @@ Status WriteShards(const Loader& loader, const std::string& folder, Progress* pr
 }
 
 // A checkpoint of which only some tensors were packed keeps the index of all of them.
-std::string NoteOnShardIndex(const Loader& loader) {
-  const Index& index = loader.index();
-  for (size_t i = 0; i < index.files.size(); ++i) {
-    if (index.files[i].name != kShardIndexName) continue;
-    const auto content = loader.LoadFile(i);
+std::string NoteOnShardIndex(const ModelLoader& model) {
+  for (size_t i = 0; i < model.file_count(); ++i) {
+    if (model.file(i).name != kShardIndexName) continue;
+    const auto content = model.LoadFile(i);
     if (!content.ok()) return "";
     const auto map =
         ParseShardIndex({reinterpret_cast<const char*>(content->data()), content->size()});
     if (!map.ok()) return "";
     std::unordered_set<std::string_view> names;
-    for (const TensorInfo& t : index.tensors) names.insert(t.name);
+    for (size_t t = 0; t < model.tensor_count(); ++t) names.insert(model.tensor(t).name);
     size_t missing = 0;
     for (const auto& [tensor, file] : *map) missing += names.contains(tensor) ? 0 : 1;
     if (missing == 0) return "";
@@ -90,26 +90,25 @@ std::string NoteOnShardIndex(const Loader& loader) {
   return "";
 }
 
-Status Report(const UnpackArguments& arguments, const Loader& loader, const ExportCounts& counts,
-              double seconds) {
-  const Index& index = loader.index();
-  if (!arguments.quiet) std::fputs(NoteOnShardIndex(loader).c_str(), stderr);
+Status Report(const UnpackArguments& arguments, const ModelLoader& model,
+              const ExportCounts& counts, double seconds) {
+  if (!arguments.quiet) std::fputs(NoteOnShardIndex(model).c_str(), stderr);
   if (arguments.json) {
     nlohmann::ordered_json json;
-    json["file"] = arguments.file;
+    json["file"] = PathForMessages(arguments.file);
     json["output"] = arguments.output;
-    json["tensors"] = index.tensors.size();
-    json["shards"] = index.shards.size();
-    json["files"] = index.files.size();
+    json["tensors"] = model.tensor_count();
+    json["shards"] = model.sources().size();
+    json["files"] = model.file_count();
     json["bytes_read"] = counts.bytes_read;
     json["bytes_written"] = counts.bytes_written;
     json["seconds"] = seconds;
     return PrintOut(json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   if (arguments.quiet) return {};
-  return PrintOut(arguments.output + ": " + std::to_string(index.tensors.size()) + " tensors in " +
-                  std::to_string(index.shards.size()) + " shards and " +
-                  std::to_string(index.files.size()) + " files, " + FormatBytes(counts.bytes_read) +
+  return PrintOut(arguments.output + ": " + std::to_string(model.tensor_count()) + " tensors in " +
+                  std::to_string(model.sources().size()) + " shards and " +
+                  std::to_string(model.file_count()) + " files, " + FormatBytes(counts.bytes_read) +
                   " -> " + FormatBytes(counts.bytes_written) + ", " + FormatSeconds(seconds) +
                   "\n");
 }
@@ -120,17 +119,18 @@ Status Unpack(const UnpackArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
   LoadOptions options;
   options.threads = arguments.threads;
-  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
-  NWC_RETURN_IF_ERROR(CheckInputIsElsewhere(arguments));
+  options.remote = arguments.remote;
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, options));
+  NWC_RETURN_IF_ERROR(CheckInputIsElsewhere(arguments, *model));
   NWC_ASSIGN_OR_RETURN(const auto folder, OutputFolder::Create(arguments.output, arguments.force));
   Progress progress(arguments.quiet);
   ExportCounts counts;
-  NWC_RETURN_IF_ERROR(WriteFiles(*loader, folder->temporary(), &counts));
-  NWC_RETURN_IF_ERROR(WriteShards(*loader, folder->temporary(), &progress, &counts));
+  NWC_RETURN_IF_ERROR(WriteFiles(*model, folder->temporary(), &counts));
+  NWC_RETURN_IF_ERROR(WriteShards(*model, folder->temporary(), &progress, &counts));
   NWC_RETURN_IF_ERROR(folder->Commit());
   progress.EndLine();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  return Report(arguments, *loader, counts, seconds.count());
+  return Report(arguments, *model, counts, seconds.count());
 }
 
 }  // namespace nwc

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "format/status.h"
+#include "loader/loader.h"
 
 namespace nwc {
 
@@ -14,6 +14,7 @@ struct UnpackArguments {
   int threads = 0;     // 0: one a core
   bool json = false;
   bool quiet = false;
+  RemoteOptions remote;
 };
 
 // The folder appears whole or not at all.

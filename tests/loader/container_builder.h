@@ -32,6 +32,8 @@ class ContainerBuilder {
   void SpoilDecodedHash() { spoil_decoded_hash_ = true; }
   void DropSideInfo() { drop_side_info_ = true; }
 
+  void SetOptions(std::string json) { writer_.SetOptions(std::move(json)); }
+
   std::vector<uint8_t> Finish();
 
   [[nodiscard]] const Index& index() const { return writer_.index(); }

@@ -11,6 +11,8 @@ TensorInfo Tensor(const std::string& name, std::vector<Chunk> chunks) {
   TensorInfo t;
   t.name = name;
   t.chunks = std::move(chunks);
+  t.rows = t.chunks.size();  // each chunk one weight
+  t.columns = 1;
   return t;
 }
 
@@ -28,8 +30,14 @@ Index FourTensors() {
   return index;
 }
 
+std::vector<TensorRequest> Whole(const std::vector<size_t>& numbers) {
+  std::vector<TensorRequest> requests;
+  for (const size_t number : numbers) requests.push_back({number});
+  return requests;
+}
+
 FetchPlan Plan(const Index& index, const std::vector<size_t>& numbers, uint64_t limit = kLimit) {
-  auto plan = PlanFetch(index, numbers, limit);
+  auto plan = PlanFetch(index, Whole(numbers), limit);
   EXPECT_TRUE(plan.ok()) << plan.status().ToString();
   return *plan;
 }
@@ -90,14 +98,51 @@ TEST(FetchPlan, SideInformationComesBeforeItsChunks) {
   EXPECT_EQ(plan.pieces[2].tensor, 1u);
 }
 
+TEST(FetchPlan, ReadsFollowTheOrderOfTheRequests) {
+  const FetchPlan plan = Plan(FourTensors(), {3, 0, 1});
+  ASSERT_EQ(plan.reads.size(), 2u);  // 0 and 1 are neighbours in the order too
+  EXPECT_EQ(plan.reads[0].offset, 59000u);
+  EXPECT_EQ(plan.reads[1].offset, 4096u);
+  EXPECT_EQ(plan.pieces[0].tensor, 0u);
+  EXPECT_EQ(plan.requests[plan.pieces[1].tensor].number, 0u);
+  EXPECT_EQ(Plan(FourTensors(), {1, 0}).reads.size(), 2u);  // backwards nothing joins
+}
+
+TEST(FetchPlan, ASliceWantsItsChunksOnly) {
+  Index index;
+  index.tensors.push_back(Tensor("grid", {{4096, 0, 4096},
+                                          {8192, 0, 4096},
+                                          {12288, 0, 4096},
+                                          {16384, 0, 4096},
+                                          {20480, 0, 4096},
+                                          {24576, 0, 4096}}));
+  TensorInfo& grid = index.tensors[0];  // 3 × 2 tiles of 10 × 8, clipped to 25 × 12
+  grid.rows = 25, grid.columns = 12, grid.tile_rows = 10, grid.tile_columns = 8;
+  const auto chunks = [&](const TensorSlice& slice) {
+    const TensorRequest request{0, slice};
+    const auto plan = PlanFetch(index, {&request, 1}, 1 << 20);
+    EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+    std::vector<size_t> numbers;
+    for (const FetchPiece& piece : plan->pieces) numbers.push_back(piece.chunk);
+    EXPECT_EQ(plan->total_bytes, 4096 * numbers.size());
+    return numbers;
+  };
+  using Numbers = std::vector<size_t>;
+  EXPECT_EQ(chunks({}), (Numbers{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(chunks({0, 10, 0, 8}), (Numbers{0}));
+  EXPECT_EQ(chunks({10, 11, 7, 9}), (Numbers{2, 3}));
+  EXPECT_EQ(chunks({9, 21, 8, 12}), (Numbers{1, 3, 5}));
+  EXPECT_EQ(chunks({24, TensorSlice::kEnd, 0, 1}), (Numbers{4}));
+}
+
 TEST(FetchPlan, NothingWantedIsNothingRead) { EXPECT_TRUE(Plan(FourTensors(), {}).reads.empty()); }
 
 TEST(FetchPlan, RefusesWhatItCannotPlan) {
   Index index = FourTensors();
   const auto code = [&](const std::vector<size_t>& numbers) {
-    return PlanFetch(index, numbers, kLimit).status().code();
+    return PlanFetch(index, Whole(numbers), kLimit).status().code();
   };
-  EXPECT_EQ(code({1, 0}), ErrorCode::kUsage);
+  EXPECT_EQ(code({1, 0, 1}), ErrorCode::kUsage);
   EXPECT_EQ(code({4}), ErrorCode::kUsage);
   index.tensors[3].profile_value = 9;
   EXPECT_EQ(code({3}), ErrorCode::kUnsupported);

@@ -125,11 +125,18 @@ TEST_F(LoaderTest, StreamOfOnlyEmptyTensorsReadsNothing) {
   EXPECT_EQ(ExpectStreams(*loader, {4}).reads, 0u);
 }
 
-TEST_F(LoaderTest, UnorderedOrUnknownNumbersAreUsageErrors) {
+TEST_F(LoaderTest, StreamsInTheOrderAskedFor) {
+  LoadOptions options = With(IoMode::kAuto, 2);
+  options.staging_bytes = 40000;
+  const auto loader = Open(options);
+  ExpectStreams(*loader, {9, 3, 8, 0, 4, 1, 7, 2, 6, 5});
+}
+
+TEST_F(LoaderTest, RepeatedOrUnknownNumbersAreUsageErrors) {
   const auto loader = Open();
   const auto ready = [](Tensor) -> Status { return {}; };
   EXPECT_EQ(loader->Stream({1, 1}, ready).code(), ErrorCode::kUsage);
-  EXPECT_EQ(loader->Stream({2, 1}, ready).code(), ErrorCode::kUsage);
+  EXPECT_EQ(loader->Stream({2, 1, 2}, ready).code(), ErrorCode::kUsage);
   EXPECT_EQ(loader->Stream({builder_.count()}, ready).code(), ErrorCode::kUsage);
 }
 

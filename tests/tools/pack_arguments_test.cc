@@ -113,5 +113,19 @@ TEST(PackRuleTest, BadRulesAreShown) {
   }
 }
 
+TEST(PackArgumentsTest, ShardSizesHaveUnits) {
+  EXPECT_EQ(Parse({"in", "-o", "out.nwc"}).shard_bytes, 0u);
+  const auto bytes = [](const std::string& size) {
+    return Parse({"in", "-o", "out.nwc", "--shard-size", size}).shard_bytes;
+  };
+  EXPECT_EQ(bytes("4096"), 4096u);
+  EXPECT_EQ(bytes("700kB"), 700'000u);
+  EXPECT_EQ(bytes("512MiB"), 512u << 20);
+  EXPECT_EQ(bytes("5GB"), 5'000'000'000u);
+  EXPECT_EQ(bytes("5 GiB"), 5ull << 30);
+  ExpectUsage({"in", "-o", "out.nwc", "--shard-size", "0"}, "--shard-size");
+  ExpectUsage({"in", "-o", "out.nwc", "--shard-size", "5 parsecs"}, "--shard-size");
+}
+
 }  // namespace
 }  // namespace nwc
