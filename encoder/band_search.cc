@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
+#include "encoder/shaped_search.h"
 #include "format/synthesis.h"
 
 namespace nwc {
@@ -41,24 +43,30 @@ class BandSearch {
     band_.columns = static_cast<uint32_t>(columns_);
     band_.indices.resize(rows_ * columns_);
     row_steps_ = RowSteps(*input.side, input.row_begin, input.row_end);
-    for (auto* v : {&scaled_, &values_, &original_}) v->resize(rows_);
+    for (auto* v : {&wanted_, &values_, &original_}) v->resize(rows_);
     tables_.resize(rows_);
     found_.resize(rows_);
     element_.resize(rows_ * element_bytes_);
     if (!input.lower.empty()) errors_.resize(kFeedbackBlock * rows_);
+    if (input.rows == nullptr) return;
+    shaped_.emplace(costs, Options(lambda), input.rows->within(), rows_);
+    above_.resize(kFeedbackBlock * rows_);
+    row_errors_.resize(kFeedbackBlock * rows_);
   }
 
   CodedBand Run() {
     for (size_t end = columns_; end > 0;) {
       const size_t begin = (end - 1) / kFeedbackBlock * kFeedbackBlock;
+      if (shaped_) input_.rows->Above(begin, end, above_);
       for (size_t i = end; i-- > begin;) {
-        SearchColumn(i);
+        SearchColumn(i, begin);
         if (input_.lower.empty()) continue;
         KeepError(i, begin);
         for (size_t k = begin; k < i; ++k) {
           AddOne(Error(i - begin), input_.lower[i * columns_ + k], rows_, Target(k));
         }
       }
+      if (shaped_) input_.rows->Done(begin, end, row_errors_);
       if (!input_.lower.empty()) FeedForward(begin, end);
       end = begin;
     }
@@ -92,15 +100,14 @@ class BandSearch {
     }
   }
 
-  void SearchColumn(size_t i) {
+  void SearchColumn(size_t i, size_t block_begin) {
     const float factor = ColumnFactor(info_.scale, input_.side->column_step[i]);
-    const float* target = Target(i);
     for (size_t j = 0; j < rows_; ++j) {
-      scaled_[j] = target[j] / ((factor * kOffsetUnit) * row_steps_[j]);
       const int t = input_.side->row_table[input_.row_begin + j] + input_.side->column_table[i];
       tables_[j] = static_cast<uint8_t>(std::clamp(t, 0, kTableCount - 1));
     }
-    const double bits = search_.Search(scaled_, tables_, found_);
+    ReadOriginal(i);
+    const double bits = Search(i, (i - block_begin) * rows_, factor);
     const auto escapes = static_cast<size_t>(std::count_if(
         found_.begin(), found_.end(), [](const SearchedIndex& f) { return f.escaped; }));
     const size_t escape_bytes = escapes * (kPatchIdBytes + element_bytes_);
@@ -112,13 +119,39 @@ class BandSearch {
       band_.bits += 8 * (static_cast<double>(column_bytes) - static_cast<double>(escape_bytes));
       band_.exact_columns.push_back(static_cast<uint32_t>(i));
     }
-    Reconstruct(i, factor);
+    Reconstruct(factor);
     for (size_t j = 0; j < rows_; ++j) TakeWeight(j, i, exact);
-    Account(i, factor);
+    Account(factor);
+    if (!shaped_) return;
+    float* errors = &row_errors_[(i - block_begin) * rows_];
+    for (size_t j = 0; j < rows_; ++j) errors[j] = Target(i)[j] - values_[j];
   }
 
-  // values_: what the decoder gives before escapes; original_: the weights.
-  void Reconstruct(size_t i, float factor) {
+  // found_ and wanted_: what was chosen, and for which targets, in steps.
+  double Search(size_t i, size_t above, float factor) {
+    if (shaped_) {
+      const std::span<const float> fed(&above_[above], rows_);
+      return shaped_->Search(
+          {{Target(i), rows_}, fed, original_, row_steps_, tables_, factor, input_.tensor->dtype},
+          found_, wanted_);
+    }
+    const float* target = Target(i);
+    for (size_t j = 0; j < rows_; ++j) {
+      wanted_[j] = target[j] / ((factor * kOffsetUnit) * row_steps_[j]);
+    }
+    return search_.Search(wanted_, tables_, found_);
+  }
+
+  void ReadOriginal(size_t i) {
+    for (size_t j = 0; j < rows_; ++j) {
+      std::copy_n(&input_.elements[(j * columns_ + i) * element_bytes_], element_bytes_,
+                  &element_[j * element_bytes_]);
+    }
+    ToFloat(input_.tensor->dtype, element_.data(), rows_, original_.data());
+  }
+
+  // values_: what the decoder gives before escapes.
+  void Reconstruct(float factor) {
     for (size_t j = 0; j < rows_; ++j) {
       const SearchedIndex& f = found_[j];
       const int level = ReconstructionLevel(f.k, f.quantizer, info_.offset1, info_.offset2);
@@ -126,10 +159,7 @@ class BandSearch {
       if (input_.tensor->dtype == DType::kF16 && std::fabs(values_[j]) >= kHalfOverflow) {
         found_[j].escaped = true;
       }
-      std::copy_n(&input_.elements[(j * columns_ + i) * element_bytes_], element_bytes_,
-                  &element_[j * element_bytes_]);
     }
-    ToFloat(input_.tensor->dtype, element_.data(), rows_, original_.data());
     FromFloat(input_.tensor->dtype, values_.data(), rows_, element_.data());
     ToFloat(input_.tensor->dtype, element_.data(), rows_, values_.data());
   }
@@ -149,26 +179,25 @@ class BandSearch {
     }
   }
 
-  void Account(size_t i, float factor) {
-    const float* target = Target(i);
+  void Account(float factor) {
     for (size_t j = 0; j < rows_; ++j) {
       const SearchedIndex& f = found_[j];
       const double error = static_cast<double>(original_[j]) - values_[j];
       band_.squared_error += error * error;
       const float step = (factor * kOffsetUnit) * row_steps_[j];
-      const double steps = static_cast<double>((target[j] - values_[j]) / step);
+      const double steps = static_cast<double>(wanted_[j] - values_[j] / step);
       band_.squared_steps += steps * steps;
-      if (!f.escaped) NoteOffset(f, scaled_[j]);
+      if (!f.escaped) NoteOffset(f, wanted_[j]);
       if (counts_ != nullptr) {
         ++(*counts_)[2U * tables_[j] + f.quantizer][static_cast<size_t>(std::abs(f.k))];
       }
     }
   }
 
-  void NoteOffset(const SearchedIndex& f, float scaled) {
+  void NoteOffset(const SearchedIndex& f, float wanted) {
     if (f.k == 0) return;
     const auto level = static_cast<float>(2 * std::abs(f.k) - f.quantizer);
-    const float inside = level - (f.k > 0 ? scaled : -scaled);
+    const float inside = level - (f.k > 0 ? wanted : -wanted);
     const size_t which = std::abs(f.k) == 1 ? 0 : 1;
     band_.inside[which] += static_cast<double>(inside);
     ++band_.inside_count[which];
@@ -204,7 +233,9 @@ class BandSearch {
   CodedBand band_;
   std::vector<float> targets_;  // columns × rows
   std::vector<float> errors_;   // of one block: columns × rows
-  std::vector<float> row_steps_, scaled_, values_, original_;
+  std::optional<ShapedSearch> shaped_;
+  std::vector<float> above_, row_errors_;  // of one block: columns × rows
+  std::vector<float> row_steps_, wanted_, values_, original_;
   std::vector<uint8_t> tables_, element_;
   std::vector<SearchedIndex> found_;
 };

@@ -1,6 +1,7 @@
 // Codes a band of rows of a `stream` tensor: column after column from the last, each searched by
-// the trellis, its error fed forward to the columns before it (LDLQ, encoder/ldl.h). Rows do not
-// depend on each other but for the trellis, so bands are coded in any order.
+// the trellis, its error fed forward to the columns before it (LDLQ, encoder/ldl.h), and from each
+// row to those below it where rows have a feedback too (encoder/shaped_search.h). Without one,
+// bands do not depend on each other.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "encoder/row_feedback.h"
 #include "encoder/trellis_search.h"
 #include "format/format.h"
 #include "format/side_info.h"
@@ -21,6 +23,7 @@ struct BandInput {
   ByteSpan elements;             // of these rows, whole
   std::span<const float> lower;  // columns × columns, or empty: no feedback
   MutableByteSpan decoded;       // like elements: what a decoder will give; may be empty
+  RowFeedback* rows = nullptr;   // of this band; may be null
 };
 
 // How often each |k| of each table was chosen: [2t + q][|k|].
@@ -34,7 +37,7 @@ struct CodedBand {
   std::vector<uint32_t> patches;        // row · columns + column, ascending
   double bits = 0;                      // by the tables, escapes included, chunk headers not
   double squared_error = 0;             // of the decoded values
-  double squared_steps = 0;             // of targets less decoded values, in steps
+  double squared_steps = 0;  // of targets, feedback and all, less decoded values, in steps
   // Of weights with |k| = 1 and |k| ≥ 2: how far the target lies inside the level, in steps, and
   // how many.
   double inside[2] = {0, 0};

@@ -23,17 +23,75 @@ double OutputPower(const TensorInfo& tensor, const TensorScales& scales,
   return rows / static_cast<double>(tensor.rows) * columns;
 }
 
-std::vector<double> RowImportance(const std::vector<float>& output_moment) {
-  const double mean = std::accumulate(output_moment.begin(), output_moment.end(), 0.0) /
-                      static_cast<double>(output_moment.size());
-  std::vector<double> rows;
-  for (const float o : output_moment) {
-    rows.push_back(std::max(static_cast<double>(o), kLeastRowImportance * mean));
+bool IsMatrix(const std::vector<float>& output_moment, size_t rows) {
+  return output_moment.size() != rows;
+}
+
+// o_j, from O or as given.
+std::vector<double> MeanSquares(const std::vector<float>& output_moment, size_t rows) {
+  const size_t stride = IsMatrix(output_moment, rows) ? rows + 1 : 1;
+  std::vector<double> squares;
+  for (size_t j = 0; j < rows; ++j)
+    squares.push_back(static_cast<double>(output_moment[j * stride]));
+  return squares;
+}
+
+std::vector<double> RowImportance(std::vector<double> squares) {
+  const double mean =
+      std::accumulate(squares.begin(), squares.end(), 0.0) / static_cast<double>(squares.size());
+  for (double& o : squares) o = std::max(o, kLeastRowImportance * mean);
+  return squares;
+}
+
+// Towards its diagonal: correlations of few tokens promise more than others hold.
+std::vector<float> Shrunk(std::vector<float> moment, size_t rows, double shrinkage) {
+  const auto keep = static_cast<float>(1 - shrinkage);
+  for (size_t j = 0; j < rows; ++j) {
+    for (size_t k = 0; k < rows; ++k) {
+      if (k != j) moment[j * rows + k] *= keep;
+    }
   }
-  return rows;
+  return moment;
+}
+
+// Rows by the gradient on their outputs: with mode kKronecker by all of its moment, if it is known.
+Status MeasureRows(const ImportanceOptions& options, const std::vector<float>& moment, size_t rows,
+                   WorkerPool* pool, TensorImportance* result) {
+  std::vector<double> squares;
+  if (!moment.empty()) squares = MeanSquares(moment, rows);
+  if (std::all_of(squares.begin(), squares.end(), [](double v) { return v <= 0; })) {
+    return Status(ErrorCode::kUsage,
+                  "the statistics have no gradient moments; use --importance ldl, or collect "
+                  "them with --calibration");
+  }
+  if (options.mode == ImportanceMode::kKronecker && options.feedback && IsMatrix(moment, rows)) {
+    NWC_ASSIGN_OR_RETURN(UduFactors factors, FactorUdu(Shrunk(moment, rows, options.row_shrinkage),
+                                                       rows, options.row_damping, pool));
+    result->steps.row = std::move(factors.diagonal);
+    result->upper = std::move(factors.upper);
+    result->steps.row_noise = RowNoise(*result, rows, 0, rows);
+  } else {
+    result->steps.row = RowImportance(std::move(squares));
+  }
+  result->measures_kl = options.feedback;
+  return {};
 }
 
 }  // namespace
+
+std::vector<double> RowNoise(const TensorImportance& importance, size_t above, size_t begin,
+                             size_t end) {
+  const size_t rows = importance.steps.row.size();
+  std::vector<double> noise(end - begin, 0);
+  for (size_t k = 0; k < std::min(above, end); ++k) {
+    const double error = 1 / importance.steps.row[k];
+    const float* u = &importance.upper[k * rows];  // 0 up to k
+    for (size_t j = begin; j < end; ++j) {
+      noise[j - begin] += static_cast<double>(u[j]) * static_cast<double>(u[j]) * error;
+    }
+  }
+  return noise;
+}
 
 Result<TensorImportance> MeasureImportance(const ImportanceOptions& options,
                                            const TensorInfo& tensor, const TensorScales& scales,
@@ -41,8 +99,7 @@ Result<TensorImportance> MeasureImportance(const ImportanceOptions& options,
   TensorImportance result;
   result.steps = ImportanceOfScales(scales);
   if (statistics == nullptr) return result;
-  const bool factor = options.feedback || options.mode == ImportanceMode::kLdl ||
-                      options.mode == ImportanceMode::kFisher;
+  const bool factor = options.feedback || options.mode >= ImportanceMode::kLdl;
   LdlFactors factors;
   if (factor) {
     NWC_ASSIGN_OR_RETURN(
@@ -63,15 +120,9 @@ Result<TensorImportance> MeasureImportance(const ImportanceOptions& options,
   } else {
     result.steps.column = std::move(factors.diagonal);
   }
-  if (options.mode == ImportanceMode::kFisher) {
-    const auto& o = statistics->output_moment;
-    if (o.empty() || std::all_of(o.begin(), o.end(), [](float v) { return v <= 0; })) {
-      return Status(ErrorCode::kUsage,
-                    "the statistics have no gradient moments; use --importance ldl, or collect "
-                    "them with --calibration");
-    }
-    result.steps.row = RowImportance(o);
-    result.measures_kl = options.feedback;
+  if (options.mode >= ImportanceMode::kFisher) {
+    NWC_RETURN_IF_ERROR(
+        MeasureRows(options, statistics->output_moment, tensor.rows, pool, &result));
   } else {
     const double power = OutputPower(tensor, scales, *statistics);
     result.steps.row.assign(tensor.rows, power > 0 ? 1 / power : 1);

@@ -99,7 +99,7 @@ Result<std::vector<double>> Factor(std::span<const float> moment, size_t size, d
   for (size_t i = 0; i < size; ++i) trace += static_cast<double>(moment[i * size + i]);
   const double mean = trace / static_cast<double>(size);
   if (!std::isfinite(mean) || mean <= 0) {
-    return Status(ErrorCode::kUsage, "the input second moment has no positive finite trace");
+    return Status(ErrorCode::kUsage, "the second moment has no positive finite trace");
   }
   std::vector<double> a(size * size, 0);
   pool->ParallelFor(size, [&](size_t i) {
@@ -108,7 +108,7 @@ Result<std::vector<double>> Factor(std::span<const float> moment, size_t size, d
   });
   if (!Factorisation(&a, size, pool).Run(kTiny * mean)) {
     return Status(ErrorCode::kUsage,
-                  "the input second moment is not positive definite; more calibration tokens or a "
+                  "the second moment is not positive definite; more calibration tokens or a "
                   "larger --damping than " +
                       std::to_string(damping) + " help");
   }
@@ -130,6 +130,17 @@ Result<LdlFactors> FactorLdl(std::span<const float> moment, size_t size, double 
       factors.lower[i * size + j] = static_cast<float>(a[i * size + j]);
   }
   return factors;
+}
+
+Result<UduFactors> FactorUdu(std::span<const float> moment, size_t size, double damping,
+                             WorkerPool* pool) {
+  // Of the matrix with rows and columns in reverse, U is L in reverse.
+  std::vector<float> reversed(moment.size());
+  std::reverse_copy(moment.begin(), moment.end(), reversed.begin());
+  NWC_ASSIGN_OR_RETURN(LdlFactors factors, FactorLdl(reversed, size, damping, pool));
+  std::reverse(factors.lower.begin(), factors.lower.end());
+  std::reverse(factors.diagonal.begin(), factors.diagonal.end());
+  return UduFactors{size, std::move(factors.lower), std::move(factors.diagonal)};
 }
 
 Result<std::vector<float>> BlockFeedback(std::span<const float> moment, size_t size, size_t block,

@@ -27,7 +27,19 @@ struct LdlFactors {
 Result<LdlFactors> FactorLdl(std::span<const float> moment, size_t size, double damping,
                              WorkerPool* pool);
 
-// The same with blocks of `block` columns in place of single ones: coefficients that carry the
+struct UduFactors {
+  size_t size = 0;
+  std::vector<float> upper;      // size × size, row-major: U above its diagonal, 0 on and below it
+  std::vector<double> diagonal;  // D, all > 0
+};
+
+// The same for rows, which are coded from the first to the last: O = U·diag(D)·Uᵀ, U unit upper
+// triangular, of an output moment. tr(Eᵀ O E) = Σ_j D_j ‖(Uᵀ E)_j‖², so row j takes up
+// Σ_{k<j} U_kj E_k, the errors of the rows above it.
+Result<UduFactors> FactorUdu(std::span<const float> moment, size_t size, double damping,
+                             WorkerPool* pool);
+
+// FactorLdl with blocks of `block` columns in place of single ones: coefficients that carry the
 // error of column k (row index) to column i (column index), for i in an earlier block than k, else
 // 0; size × size, row-major.
 Result<std::vector<float>> BlockFeedback(std::span<const float> moment, size_t size, size_t block,

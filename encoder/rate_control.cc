@@ -70,6 +70,8 @@ struct SampledBand {
   size_t tensor;  // in the sample
   uint64_t row_begin, row_end;
   std::vector<uint8_t> elements;
+  std::vector<float> within;  // U of the band's rows, or empty
+  std::vector<double> above;  // RowNoise of the rows above the band
 };
 
 struct SampledTensor {
@@ -108,7 +110,7 @@ struct RateControl::Impl {
     a.scales = MeasureScales(a.info, elements);
     NWC_ASSIGN_OR_RETURN(TensorImportance importance,
                          ImportanceOf(options, a.info, a.scales, pool));
-    a.importance = std::move(importance.steps);
+    a.importance = importance.steps;
     a.rows = OctaveHistogram(a.scales.row_rms, a.importance.row);
     a.columns = OctaveHistogram(a.scales.column_ratio, a.importance.column);
     a.weights = static_cast<double>(a.info.weights());
@@ -116,16 +118,15 @@ struct RateControl::Impl {
     live_weights += a.LiveWeights();
     tensors.push_back(std::move(a));
     if ((tensors.size() - 1) % sample_stride == sample_stride / 2) {
-      Sample(elements, std::move(importance.lower));
+      Sample(elements, std::move(importance));
     }
     return {};
   }
 
-  void Sample(ByteSpan elements, std::vector<float> lower) {
+  void Sample(ByteSpan elements, TensorImportance importance) {
     const TensorInfo& info = tensors.back().info;
     SampledTensor s;
     s.analysed = tensors.size() - 1;
-    s.lower = std::move(lower);
     const uint64_t row_bytes = info.columns * DTypeSize(info.dtype);
     const uint64_t count = DivideRoundingUp(info.rows, kSampleRows);
     for (uint64_t band = std::min(sample.size() % band_stride, count - 1); band < count;
@@ -133,9 +134,15 @@ struct RateControl::Impl {
       const uint64_t begin = band * kSampleRows;
       const uint64_t end = std::min(begin + kSampleRows, info.rows);
       const ByteSpan rows = elements.subspan(begin * row_bytes, (end - begin) * row_bytes);
-      bands.push_back({sample.size(), begin, end, {rows.begin(), rows.end()}});
+      SampledBand& sampled = bands.emplace_back(
+          SampledBand{sample.size(), begin, end, {rows.begin(), rows.end()}, {}, {}});
+      if (!importance.upper.empty()) {
+        sampled.within = CutUpper(importance.upper, info.rows, begin, end);
+        sampled.above = RowNoise(importance, begin, begin, end);
+      }
       s.sampled_weights += static_cast<double>((end - begin) * info.columns);
     }
+    s.lower = std::move(importance.lower);
     sample.push_back(std::move(s));
   }
 
@@ -185,13 +192,15 @@ struct RateControl::Impl {
     pool->ParallelFor(bands.size(), [&](size_t b) {
       const SampledBand& band = bands[b];
       counts[b] = std::make_unique<IndexCounts>();
+      const auto rows = RowsOf(band, choice.constant);
       const BandInput input{&tensors[sample[band.tensor].analysed].info,
                             &steps[band.tensor].side,
                             band.row_begin,
                             band.row_end,
                             band.elements,
                             sample[band.tensor].lower,
-                            {}};
+                            {},
+                            rows.get()};
       coded[b] = CodeBand(input, costs, options.lambda, counts[b].get());
       coded[b].indices = {};
     });
@@ -199,6 +208,20 @@ struct RateControl::Impl {
     m.refined = Refine(choice, coded, counts);
     m.bits = FileBits(choice, coded, steps);
     return m;
+  }
+
+  // Null without feedback along rows.
+  [[nodiscard]] std::unique_ptr<RowFeedback> RowsOf(const SampledBand& band,
+                                                    double constant) const {
+    if (band.within.empty()) return nullptr;
+    std::vector<float> noise, column_scale;
+    for (const double square : band.above) {
+      noise.push_back(static_cast<float>(std::sqrt(kErrorOfStep * square) * constant));
+    }
+    for (const double column : tensors[sample[band.tensor].analysed].importance.column) {
+      column_scale.push_back(static_cast<float>(1 / std::sqrt(column)));
+    }
+    return std::make_unique<SampledRows>(band.within, std::move(noise), std::move(column_scale));
   }
 
   StreamChoice Refine(const StreamChoice& choice, const std::vector<CodedBand>& coded,
@@ -308,7 +331,7 @@ Result<TensorImportance> ImportanceOf(const StreamOptions& options, const Tensor
   if (!known) return MeasureImportance(options.importance, tensor, scales, nullptr, pool);
   NWC_ASSIGN_OR_RETURN(const LayerStatistics statistics,
                        options.statistics->Read(tensor.name, tensor.rows, tensor.columns,
-                                                options.importance.mode == ImportanceMode::kFisher
+                                                options.importance.mode >= ImportanceMode::kFisher
                                                     ? InputMoment::kWeighted
                                                     : InputMoment::kPlain));
   return MeasureImportance(options.importance, tensor, scales, &statistics, pool);

@@ -12,9 +12,10 @@ namespace nwc {
 
 // Of a linear layer y = W x with W of outputs × inputs, means over the calibration tokens.
 struct LayerStatistics {
-  std::vector<float> input_moment;   // inputs × inputs, row-major: H, as InputMoment says
-  std::vector<float> output_moment;  // outputs: o_j = E[g_j²], g the gradient of the loss on y; may
-                                     // be empty
+  std::vector<float> input_moment;  // inputs × inputs, row-major: H, as InputMoment says
+  // outputs × outputs: O = E[g gᵀ], g the gradient of the loss on y; or outputs: its diagonal
+  // alone; or empty.
+  std::vector<float> output_moment;
 };
 
 // Which mean over tokens H is.

@@ -11,7 +11,6 @@ namespace nwc {
 namespace {
 
 constexpr int kDeadRowTable = kMinStepCode;  // clamps to t = 0
-constexpr double kErrorOfStep = 0.3;         // squared error of a coded weight in squared steps
 
 int RoundedCodes(double octaves) {
   return std::clamp(static_cast<int>(std::lround(kStepCodesPerOctave * octaves)), kMinStepCode,
@@ -68,7 +67,8 @@ std::vector<double> TargetPower(const TensorScales& scales, const StepImportance
   for (size_t j = 0; j < scales.row_rms.size(); ++j) {
     const double rms = scales.row_rms[j];
     if (rms == 0) continue;
-    inverse += 1 / (importance.row[j] * rms * rms);
+    const double noise = importance.row_noise.empty() ? 0 : importance.row_noise[j];
+    inverse += (1 / importance.row[j] + noise) / (rms * rms);
     ++live;
   }
   if (live == 0) return power;
@@ -84,12 +84,33 @@ std::vector<double> TargetPower(const TensorScales& scales, const StepImportance
   return power;
 }
 
-void ChooseRows(const TensorScales& scales, const std::vector<double>& octaves, double mean,
-                double scale_octaves, uint64_t columns, SideInfo* side) {
+// Root mean squares of the rows' targets: of the weights and of what the rows above add.
+std::vector<double> TargetRms(const TensorScales& scales, const StepImportance& importance,
+                              double constant) {
+  std::vector<double> target = scales.row_rms;
+  if (importance.row_noise.empty()) return target;
+  const double unit = kErrorOfStep * constant * constant;
+  for (size_t j = 0; j < target.size(); ++j) {
+    if (target[j] == 0) continue;
+    const double noise = unit * importance.row_noise[j] / (target[j] * target[j]);
+    double power = 0, live = 0;
+    for (size_t i = 0; i < scales.column_ratio.size(); ++i) {
+      const double ratio = scales.column_ratio[i];
+      if (ratio == 0) continue;
+      power += std::min(noise / (importance.column[i] * ratio * ratio), 1.0);
+      ++live;
+    }
+    if (live > 0) target[j] *= std::sqrt(1 + power / live);
+  }
+  return target;
+}
+
+void ChooseRows(const std::vector<double>& target_rms, const std::vector<double>& octaves,
+                double mean, double scale_octaves, uint64_t columns, SideInfo* side) {
   for (size_t j = 0; j < octaves.size(); ++j) {
     const int step = RoundedCodes(octaves[j] - mean);
     side->row_step.push_back(static_cast<int16_t>(step));
-    const double rms = scales.row_rms[j];
+    const double rms = target_rms[j];
     const double above =
         rms == 0 ? 0
                  : std::log2(rms) - static_cast<double>(step) / kStepCodesPerOctave - scale_octaves;
@@ -97,10 +118,10 @@ void ChooseRows(const TensorScales& scales, const std::vector<double>& octaves, 
     side->row_table.push_back(static_cast<int16_t>(std::clamp(table, kMinStepCode, kMaxStepCode)));
   }
   KeepIfWorthwhile(&side->row_table, columns);
-  const bool any_live = std::any_of(scales.row_rms.begin(), scales.row_rms.end(),
-                                    [](double rms) { return rms != 0; });
+  const bool any_live =
+      std::any_of(target_rms.begin(), target_rms.end(), [](double rms) { return rms != 0; });
   for (size_t j = 0; any_live && j < octaves.size(); ++j) {
-    if (scales.row_rms[j] == 0) side->row_table[j] = kDeadRowTable;
+    if (target_rms[j] == 0) side->row_table[j] = kDeadRowTable;
   }
 }
 
@@ -164,8 +185,8 @@ StepsAndTables ChooseSteps(const TensorInfo& tensor, const TensorScales& scales,
   const double row_mean = Mean(rows), column_mean = Mean(columns);
   StepsAndTables chosen;
   chosen.scale = static_cast<float>(constant * std::exp2(row_mean + column_mean));
-  ChooseRows(scales, rows, row_mean, std::log2(static_cast<double>(chosen.scale)), tensor.columns,
-             &chosen.side);
+  ChooseRows(TargetRms(scales, importance, constant), rows, row_mean,
+             std::log2(static_cast<double>(chosen.scale)), tensor.columns, &chosen.side);
   ChooseColumns(TargetPower(scales, importance, lower, constant), columns, column_mean, tensor.rows,
                 &chosen.side);
   return chosen;

@@ -10,6 +10,8 @@
 
 namespace nwc {
 
+inline constexpr double kErrorOfStep = 0.3;  // squared error of a coded weight in squared steps
+
 // Root mean squares that tables follow.
 struct TensorScales {
   std::vector<double> row_rms;       // rows
@@ -22,6 +24,9 @@ TensorScales MeasureScales(const TensorInfo& tensor, ByteSpan elements);
 struct StepImportance {
   std::vector<double> row;     // rows
   std::vector<double> column;  // columns
+  // Rows, or empty: mean square of what the rows above add to a row's targets, in units of the
+  // squared errors 1/row_k that they leave; tables must follow it.
+  std::vector<double> row_noise;
 };
 
 // Of the uncalibrated choice: steps follow the rms of rows, columns alike.

@@ -1,5 +1,6 @@
 #include "encoder/stream_coder.h"
 
+#include <optional>
 #include <utility>
 
 #include "encoder/band_search.h"
@@ -49,16 +50,22 @@ Result<CodedTensor> StreamCoder::Code(TensorInfo info, ByteSpan elements, uint16
   std::vector<uint8_t> decoded(elements.size());
   std::vector<double> squared_error(info.grid_rows()), squared_steps(info.grid_rows());
   const size_t row_bytes = info.columns * DTypeSize(info.dtype);
+  std::optional<RowWavefront> wavefront;
+  if (!importance.upper.empty()) {
+    wavefront.emplace(importance.upper, info.rows, info.columns, info.grid_rows());
+  }
   pool->ParallelFor(info.grid_rows(), [&](size_t band) {
     const TileRange first = info.Tile(band * info.grid_columns());
     const size_t begin = first.row_begin * row_bytes, size = first.rows() * row_bytes;
+    const auto fed = wavefront ? wavefront->Band(band, first.row_begin, first.row_end) : nullptr;
     const BandInput input{&info,
                           &steps.side,
                           first.row_begin,
                           first.row_end,
                           elements.subspan(begin, size),
                           importance.lower,
-                          MutableByteSpan(decoded).subspan(begin, size)};
+                          MutableByteSpan(decoded).subspan(begin, size),
+                          fed.get()};
     const CodedBand found = CodeBand(input, costs_, options_.lambda, nullptr);
     squared_error[band] = found.squared_error;
     squared_steps[band] = found.squared_steps;

@@ -23,11 +23,9 @@ IndexCosts::IndexCosts(const CodecTables& tables)
 }
 
 TrellisSearch::TrellisSearch(const IndexCosts& costs, const TrellisSearchOptions& options)
-    : costs_(costs),
-      options_(options),
-      trellis_(kTrellises[static_cast<size_t>(options.trellis)]) {}
+    : candidates_(costs, options), trellis_(kTrellises[static_cast<size_t>(options.trellis)]) {}
 
-void TrellisSearch::Offer(float scaled, int t, int q, int k, Candidate best[2]) const {
+void CandidateSearch::Offer(float scaled, int t, int q, int k, Candidate best[2]) const {
   const float value =
       static_cast<float>(ReconstructionLevel(k, q, options_.offset1, options_.offset2)) *
       (1.0f / kOffsetUnit);
@@ -37,28 +35,26 @@ void TrellisSearch::Offer(float scaled, int t, int q, int k, Candidate best[2]) 
   if (cost < c.cost) c = {cost, static_cast<int8_t>(k), false};
 }
 
-void TrellisSearch::OfferEscape(int t, int q, Candidate best[2]) const {
+void CandidateSearch::OfferEscape(int t, int q, Candidate best[2]) const {
   for (int k = 0; k < 2; ++k) {
     const float cost = options_.lambda * (costs_.of(t, q)[k] + options_.escape_bits);
     if (cost < best[k].cost) best[k] = {cost, static_cast<int8_t>(k), true};
   }
 }
 
-void TrellisSearch::Candidates(float scaled, int t, Candidate best[2][2]) const {
-  for (int q = 0; q < kQuantizerCount; ++q) {
-    best[q][0].cost = best[q][1].cost = std::numeric_limits<float>::infinity();
-    const int alphabet = costs_.alphabet(t, q);
-    // Nearest index of quantiser q, and its neighbours, which have the other parity and cost less
-    // bits on the inner side.
-    const float shifted = q == 0 ? scaled : scaled + std::copysign(1.0f, scaled);
-    const float limit = static_cast<float>(alphabet) + 1;
-    const float nearest = std::clamp(std::nearbyint(0.5f * shifted), -limit, limit);
-    const int centre = std::clamp(static_cast<int>(nearest), -alphabet, alphabet);
-    for (int k = std::max(centre - 1, -alphabet); k <= std::min(centre + 1, alphabet); ++k) {
-      Offer(scaled, t, q, k, best[q]);
-    }
-    if (std::fabs(nearest) > static_cast<float>(alphabet)) OfferEscape(t, q, best[q]);
+void CandidateSearch::Find(float scaled, int t, int q, Candidate best[2]) const {
+  best[0].cost = best[1].cost = std::numeric_limits<float>::infinity();
+  const int alphabet = costs_.alphabet(t, q);
+  // Nearest index of quantiser q, and its neighbours, which have the other parity and cost less
+  // bits on the inner side.
+  const float shifted = q == 0 ? scaled : scaled + std::copysign(1.0f, scaled);
+  const float limit = static_cast<float>(alphabet) + 1;
+  const float nearest = std::clamp(std::nearbyint(0.5f * shifted), -limit, limit);
+  const int centre = std::clamp(static_cast<int>(nearest), -alphabet, alphabet);
+  for (int k = std::max(centre - 1, -alphabet); k <= std::min(centre + 1, alphabet); ++k) {
+    Offer(scaled, t, q, k, best);
   }
+  if (std::fabs(nearest) > static_cast<float>(alphabet)) OfferEscape(t, q, best);
 }
 
 double TrellisSearch::Search(std::span<const float> scaled, std::span<const uint8_t> tables,
@@ -72,7 +68,9 @@ double TrellisSearch::Search(std::span<const float> scaled, std::span<const uint
   double base = 0;  // taken out of the costs so that float keeps its precision on long columns
   for (size_t j = 0; j < scaled.size(); ++j) {
     Step& step = steps_[j];
-    Candidates(scaled[j], tables[j], step.best);
+    for (int q = 0; q < kQuantizerCount; ++q) {
+      candidates_.Find(scaled[j], tables[j], q, step.best[q]);
+    }
     float next[kMaxTrellisStates];
     std::fill(next, next + kMaxTrellisStates, kUnreached);
     for (size_t s = 0; s < states; ++s) {
@@ -96,9 +94,9 @@ double TrellisSearch::Search(std::span<const float> scaled, std::span<const uint
     const size_t parity = step.previous[state] & 1u;
     state = step.previous[state] >> 1;
     const uint8_t q = trellis_.quantizer[state];
-    const Candidate& c = step.best[q][parity];
+    const CandidateSearch::Candidate& c = step.best[q][parity];
     out[j] = {c.k, c.escaped, q};
-    bits += costs_.of(tables[j], q)[c.k] + (c.escaped ? options_.escape_bits : 0.0f);
+    bits += candidates_.Bits(c, tables[j], q);
   }
   return bits;
 }

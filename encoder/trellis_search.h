@@ -44,6 +44,35 @@ struct SearchedIndex {
   uint8_t quantizer = 0;
 };
 
+// Finds the indices of one weight that a path may take.
+class CandidateSearch {
+ public:
+  struct Candidate {
+    float cost = 0;  // squared error in steps + λ · bits
+    int8_t k = 0;
+    bool escaped = false;
+  };
+
+  CandidateSearch(const IndexCosts& costs, const TrellisSearchOptions& options)
+      : costs_(costs), options_(options) {}
+
+  // The cheapest index of quantiser q of each parity for a target in steps.
+  void Find(float scaled, int t, int q, Candidate best[2]) const;
+
+  // Bits of a candidate, escape included.
+  [[nodiscard]] float Bits(const Candidate& c, int t, int q) const {
+    return costs_.of(t, q)[c.k] + (c.escaped ? options_.escape_bits : 0.0f);
+  }
+  [[nodiscard]] const TrellisSearchOptions& options() const { return options_; }
+
+ private:
+  void Offer(float scaled, int t, int q, int k, Candidate best[2]) const;
+  void OfferEscape(int t, int q, Candidate best[2]) const;
+
+  const IndexCosts& costs_;
+  TrellisSearchOptions options_;
+};
+
 class TrellisSearch {
  public:
   TrellisSearch(const IndexCosts& costs, const TrellisSearchOptions& options);
@@ -54,22 +83,11 @@ class TrellisSearch {
                 std::span<SearchedIndex> out);
 
  private:
-  // Best candidate for each quantiser and parity of one weight.
-  struct Candidate {
-    float cost = 0;
-    int8_t k = 0;
-    bool escaped = false;
-  };
-  void Candidates(float scaled, int t, Candidate best[2][2]) const;
-  void Offer(float scaled, int t, int q, int k, Candidate best[2]) const;
-  void OfferEscape(int t, int q, Candidate best[2]) const;
-
-  const IndexCosts& costs_;
-  TrellisSearchOptions options_;
+  CandidateSearch candidates_;
   const Trellis& trellis_;
   struct Step {
-    Candidate best[2][2];
-    uint8_t previous[kMaxTrellisStates];  // state · 2 + parity of the survivor
+    CandidateSearch::Candidate best[2][2];  // of each quantiser and parity
+    uint8_t previous[kMaxTrellisStates];    // state · 2 + parity of the survivor
   };
   std::vector<Step> steps_;  // scratch
 };

@@ -50,11 +50,12 @@ constexpr std::array<Named<Profile>, 4> kProfiles = {{{"stream", Profile::kStrea
 constexpr std::array<Named<TrellisId>, 3> kQuantizers = {{{"scalar", TrellisId::kScalar},
                                                           {"trellis4", TrellisId::kFourStates},
                                                           {"trellis8", TrellisId::kEightStates}}};
-constexpr std::array<Named<ImportanceMode>, 4> kImportances = {
+constexpr std::array<Named<ImportanceMode>, 5> kImportances = {
     {{"none", ImportanceMode::kNone},
      {"diag", ImportanceMode::kDiagonal},
      {"ldl", ImportanceMode::kLdl},
-     {"fisher", ImportanceMode::kFisher}}};
+     {"fisher", ImportanceMode::kFisher},
+     {"kronecker", ImportanceMode::kKronecker}}};
 
 template <typename Value, size_t kCount>
 std::optional<Value> Find(const std::array<Named<Value>, kCount>& table, std::string_view name) {
@@ -75,7 +76,7 @@ Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, mess
 
 // Values that CLI11 hands over as text, and those that are not part of PackArguments.
 struct RawArguments {
-  std::string profile = "stream", quantizer = "trellis8", importance = "fisher", device = "cpu";
+  std::string profile = "stream", quantizer = "trellis8", importance = "kronecker", device = "cpu";
   std::vector<std::string> rules;
   bool no_roundtrip = false, no_feedback = false;
 };
@@ -120,7 +121,7 @@ void DeclareComparisons(CLI::App* app, PackArguments* a, RawArguments* raw) {
   app->add_option(
          "--importance", raw->importance,
          "with statistics, steps follow: none of them, diag(H), ldl: the LDL of H, fisher: "
-         "gradients too")
+         "gradients too, kronecker: their correlations too, errors fed along rows")
       ->check(OneOf(kImportances))
       ->group("Comparisons")
       ->capture_default_str();
@@ -138,6 +139,11 @@ void DeclareComparisons(CLI::App* app, PackArguments* a, RawArguments* raw) {
   app->add_option("--damping", a->options.importance.damping,
                   "added to diag(H), in parts of its mean")
       ->check(CLI::Range(0.0, 10.0))
+      ->group("Comparisons")
+      ->capture_default_str();
+  app->add_option("--row-shrinkage", a->options.importance.row_shrinkage,
+                  "part of the gradients' correlations that is not believed")
+      ->check(CLI::Range(0.0, 1.0))
       ->group("Comparisons")
       ->capture_default_str();
 }
@@ -227,6 +233,7 @@ std::string SettingsText(const RawArguments& raw, const PackArguments& a) {
   number("--kl-windows", static_cast<double>(a.kl_windows));
   number("--lambda", static_cast<double>(a.options.lambda));
   number("--damping", a.options.importance.damping);
+  number("--row-shrinkage", a.options.importance.row_shrinkage);
   number("--calibration-windows", static_cast<double>(a.windows));
   number("--calibration-length", static_cast<double>(a.length));
   number("--seed", static_cast<double>(a.seed));
@@ -238,7 +245,8 @@ std::string SettingsText(const RawArguments& raw, const PackArguments& a) {
 Status Interpret(const RawArguments& raw, PackArguments* a) {
   a->options.profile = Find(kProfiles, raw.profile).value_or(Profile::kStream);
   a->options.trellis = Find(kQuantizers, raw.quantizer).value_or(TrellisId::kEightStates);
-  a->options.importance.mode = Find(kImportances, raw.importance).value_or(ImportanceMode::kFisher);
+  a->options.importance.mode =
+      Find(kImportances, raw.importance).value_or(ImportanceMode::kKronecker);
   a->options.importance.feedback = !raw.no_feedback;
   a->cuda = raw.device == "cuda";
   a->options.roundtrip = !raw.no_roundtrip;

@@ -97,7 +97,10 @@ Result<LayerStatistics> StatisticsFile::Read(const std::string& weight, uint64_t
   const size_t input = moment == InputMoment::kWeighted ? m.weighted.value_or(*m.input) : *m.input;
   NWC_ASSIGN_OR_RETURN(statistics.input_moment, ReadTensor(input, columns * columns, "inputs²"));
   if (m.output) {
-    NWC_ASSIGN_OR_RETURN(statistics.output_moment, ReadTensor(*m.output, rows, "outputs"));
+    const bool diagonal = file_->tensors()[*m.output].shape.size() == 1;
+    NWC_ASSIGN_OR_RETURN(
+        statistics.output_moment,
+        ReadTensor(*m.output, diagonal ? rows : rows * rows, diagonal ? "outputs" : "outputs²"));
   }
   return statistics;
 }

@@ -42,7 +42,8 @@ Status StatisticsWriter::Add(const CalibratedLinear& linear) {
     NWC_RETURN_IF_ERROR(AddTensor(linear.weight + ".weighted_moment",
                                   {linear.inputs, linear.inputs}, linear.weighted_moment));
   }
-  return AddTensor(linear.weight + ".output_moment", {linear.outputs}, linear.output_moment);
+  return AddTensor(linear.weight + ".output_moment", {linear.outputs, linear.outputs},
+                   linear.output_moment);
 }
 
 Status StatisticsWriter::Finish(std::map<std::string, std::string> metadata) {

@@ -17,30 +17,66 @@ namespace {
 
 using torch::Tensor;
 
-// Sums over tokens of one linear layer.
-struct Moments {
-  std::string input_of;
-  Tensor input;     // inputs × inputs, undefined when shared
-  Tensor weighted;  // inputs × inputs, tokens weighted by the power of their gradient
-  Tensor output;    // outputs, float64
+constexpr int64_t kSequenceTokens = 512;  // shorter windows are taken together
+constexpr double kDamping = 0.01;         // of what is inverted, in mean diagonals
+
+// A second moment and the inverse of it, damped.
+struct Inverted {
+  Tensor inverse;
+  double size = 0;  // trace of moment · inverse: mean of zᵀ·inverse·z over what the moment is of
 };
 
-// Watches the linear layers of one layer of the model.
+Inverted Invert(const Tensor& moment) {
+  Tensor damped = moment.to(torch::kFloat64).clone();
+  damped.diagonal().add_(kDamping * damped.diagonal().mean());
+  const Tensor inverse =
+      torch::cholesky_inverse(torch::linalg_cholesky(damped)).to(torch::kFloat32);
+  return {inverse, (inverse * moment).sum(torch::kFloat64).item<double>()};
+}
+
+// Sums over all tokens of one linear layer.
+struct Moments {
+  std::string input_of;
+  Tensor input;     // x xᵀ, inputs × inputs; undefined when shared
+  Tensor weighted;  // ‖g‖² x xᵀ: of tokens taken as independent
+  Tensor output;    // g gᵀ, outputs × outputs: likewise
+  // Of the gradient G = Σ_t g_t x_tᵀ of whole windows: G H⁻¹ Gᵀ and Gᵀ O⁻¹ G with H and O from the
+  // two above. Undefined when no gradient was seen.
+  Tensor rows, columns;
+  Inverted inverse_input, inverse_output;
+};
+
+// Watches the linear layers of one layer of the model, in two passes over all windows: the first
+// takes tokens as independent, which gives what the second starts from.
 class MomentCollector {
  public:
   [[nodiscard]] LinearObserver Observer() {
     return [this](const std::string& weight, const Tensor& x, const Tensor& y) {
-      Observe(weight, x, y);
+      if (second_) {
+        ObserveWindows(weight, x, y);
+      } else {
+        ObserveTokens(weight, x, y);
+      }
     };
   }
 
   // Forgets which input it saw last: a new forward pass begins.
   void BeginPass() { last_input_.reset(); }
 
+  void BeginSecond(double tokens) {
+    second_ = true;
+    for (auto& [weight, m] : moments_) {
+      const double power = m.output.trace().item<double>();
+      if (power <= 0) continue;
+      m.inverse_input = Invert(m.weighted / power);
+      m.inverse_output = Invert(m.output / tokens);
+    }
+  }
+
   [[nodiscard]] const std::map<std::string, Moments>& moments() const { return moments_; }
 
  private:
-  void Observe(const std::string& weight, const Tensor& x, const Tensor& y) {
+  void ObserveTokens(const std::string& weight, const Tensor& x, const Tensor& y) {
     Moments& m = moments_[weight];
     // Layers that share an input (query, key, value) run one after the other.
     if (last_input_.defined() && last_input_.is_same(x)) {
@@ -52,10 +88,25 @@ class MomentCollector {
       Add(rows.t().mm(rows), &m.input);
     }
     y.register_hook([&m, rows = x.detach().flatten(0, -2)](const Tensor& gradient) {
-      const Tensor squares = gradient.flatten(0, -2).to(torch::kFloat64).square();
-      Add(squares.sum(0), &m.output);
-      const Tensor power = squares.sum(1, /*keepdim=*/true).to(torch::kFloat32);
-      Add(rows.t().mm(rows * power), &m.weighted);
+      const Tensor g = gradient.flatten(0, -2);
+      Add(g.t().mm(g), &m.output);
+      Add(rows.t().mm(rows * g.square().sum(1, /*keepdim=*/true)), &m.weighted);
+    });
+  }
+
+  void ObserveWindows(const std::string& weight, const Tensor& x, const Tensor& y) {
+    Moments& m = moments_[weight];
+    if (!m.inverse_input.inverse.defined()) return;
+    y.register_hook([&m, x = x.detach()](const Tensor& gradient) {
+      const int64_t windows = gradient.size(0);
+      const int64_t together = std::max<int64_t>(1, kSequenceTokens / gradient.size(1));
+      for (int64_t begin = 0; begin < windows; begin += together) {
+        const int64_t count = std::min(together, windows - begin);
+        const Tensor g = gradient.narrow(0, begin, count).flatten(0, 1);
+        const Tensor whole = g.t().mm(x.narrow(0, begin, count).flatten(0, 1));
+        Add(whole.mm(m.inverse_input.inverse).mm(whole.t()), &m.rows);
+        Add(whole.t().mm(m.inverse_output.inverse.mm(whole)), &m.columns);
+      }
     });
   }
 
@@ -66,6 +117,7 @@ class MomentCollector {
   std::map<std::string, Moments> moments_;  // addresses of values stay
   Tensor last_input_;
   std::string last_owner_;
+  bool second_ = false;
 };
 
 class Calibration {
@@ -177,18 +229,30 @@ class Calibration {
     NWC_ASSIGN_OR_RETURN(const auto layer, Load(l));
     MomentCollector collector;
     const LinearObserver observer = collector.Observer();
-    const auto total = static_cast<uint64_t>(model_->layer_count()) * batches_.size();
-    uint64_t done = total - static_cast<uint64_t>(l + 1) * batches_.size();
-    for (size_t b = 0; b < batches_.size(); ++b) {
-      Tensor input = store_.Get(Slot(l, b)).to(device_).detach().requires_grad_(true);
-      collector.BeginPass();
-      layer->Forward(input, observer).backward(hidden_[b]);
-      hidden_[b] = input.grad();
-      store_.Drop(Slot(l, b));
-      NWC_RETURN_IF_ERROR(
-          Tell("calibration, backward", "layer " + std::to_string(l), ++done, total));
+    const auto total = 2 * static_cast<uint64_t>(model_->layer_count()) * batches_.size();
+    uint64_t done = total - 2 * static_cast<uint64_t>(l + 1) * batches_.size();
+    for (const bool second : {false, true}) {
+      if (second) collector.BeginSecond(tokens_);
+      for (size_t b = 0; b < batches_.size(); ++b) {
+        Tensor input = store_.Get(Slot(l, b)).to(device_).detach().requires_grad_(true);
+        collector.BeginPass();
+        layer->Forward(input, observer).backward(hidden_[b]);
+        if (second) {
+          hidden_[b] = input.grad();
+          store_.Drop(Slot(l, b));
+        }
+        NWC_RETURN_IF_ERROR(
+            Tell("calibration, backward", "layer " + std::to_string(l), ++done, total));
+      }
     }
     return Give(l, collector, sink);
+  }
+
+  // Gᵀ O⁻¹ G at the scale of H, so that O, at that of G H⁻¹ Gᵀ, goes with it.
+  static Tensor Weighted(const Moments& m) {
+    const double scale = (m.inverse_input.inverse * m.columns).sum(torch::kFloat64).item<double>() /
+                         m.inverse_input.size;
+    return m.columns / scale;
   }
 
   Status Give(int l, const MomentCollector& collector, const CalibrationSink& sink) const {
@@ -196,23 +260,22 @@ class Calibration {
       CalibratedLinear linear;
       linear.weight = weight;
       linear.input_of = m.input_of;
-      Tensor input, output = (m.output / tokens_).to(torch::kFloat32).cpu().contiguous();
-      // Σ ‖g‖² xxᵀ / Σ ‖g‖²; without any gradient it weighs nothing and is left out.
-      const double power = m.output.sum().item<double>();
-      Tensor weighted;
-      if (power > 0) {
-        weighted = (m.weighted / power).cpu().contiguous();
+      Tensor input, weighted, output = m.output;
+      if (m.rows.defined()) {
+        output = m.rows / m.inverse_input.size;
+        weighted = Weighted(m).cpu().contiguous();
         linear.weighted_moment = {weighted.data_ptr<float>(),
                                   static_cast<size_t>(weighted.numel())};
         NWC_RETURN_IF_ERROR(CheckFinite(weighted, "weighted moments of '" + weight + "'"));
       }
+      output = (output / tokens_).cpu().contiguous();
       if (m.input.defined()) {
         input = (m.input / tokens_).cpu().contiguous();
         linear.input_moment = {input.data_ptr<float>(), static_cast<size_t>(input.numel())};
       }
       const Tensor& shape = m.input.defined() ? m.input : collector.moments().at(m.input_of).input;
       linear.inputs = static_cast<uint64_t>(shape.size(0));
-      linear.outputs = static_cast<uint64_t>(output.numel());
+      linear.outputs = static_cast<uint64_t>(output.size(0));
       linear.output_moment = {output.data_ptr<float>(), static_cast<size_t>(output.numel())};
       const std::string where = "moments of '" + weight + "' (layer " + std::to_string(l) + ")";
       if (input.defined()) NWC_RETURN_IF_ERROR(CheckFinite(input, where));

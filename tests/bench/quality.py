@@ -29,7 +29,8 @@ ABLATION = [
     ("+ LDL steps", ["--importance", "ldl", "--quantizer", "scalar", "--lambda", "0"]),
     ("+ trellis of 8 states", ["--importance", "ldl", "--lambda", "0"]),
     ("+ rate-aware search", ["--importance", "ldl"]),
-    ("+ gradients (the default)", []),
+    ("+ gradients", ["--importance", "fisher"]),
+    ("+ their correlations, errors fed along rows (the default)", []),
 ]
 ABLATION_BITS = [3.0, 4.0]
 AT_ONCE = 9  # files in one run of nwc-eval

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
+#include <optional>
 #include <random>
 
 #include "encoder/importance.h"
@@ -34,7 +36,7 @@ class Band : public testing::Test {
   }
 
   TensorImportance Importance(ImportanceMode mode, bool feedback) {
-    ImportanceOptions options{mode, feedback, 0};
+    ImportanceOptions options{mode, feedback, 0, 0, 0};
     auto importance = MeasureImportance(options, info_, scales_, &statistics_, &pool_);
     EXPECT_TRUE(importance.ok());
     return std::move(*importance);
@@ -47,28 +49,59 @@ class Band : public testing::Test {
         ChooseSteps(info_, scales_, importance.steps, importance.lower, constant);
     info_.stream->scale = steps.scale;
     decoded_bytes_.resize(elements_.size());
-    const BandInput input{&info_,           &steps.side,   0, kRows, elements_,
-                          importance.lower, decoded_bytes_};
+    std::optional<RowWavefront> wavefront;
+    std::unique_ptr<RowFeedback> rows;
+    if (!importance.upper.empty()) {
+      wavefront.emplace(importance.upper, kRows, kColumns, 1);
+      rows = wavefront->Band(0, 0, kRows);
+    }
+    const BandInput input{&info_,           &steps.side,    0,         kRows, elements_,
+                          importance.lower, decoded_bytes_, rows.get()};
     CodedBand band = CodeBand(input, IndexCosts(DefaultCodec().tables), kLambda, counts);
     decoded_.resize(weights_.size());
     ToFloat(DType::kF32, decoded_bytes_.data(), decoded_.size(), decoded_.data());
     return band;
   }
 
-  // Σ_j o_j · row_j(E) H row_j(E)ᵀ.
+  double ErrorAtEqualBits(ImportanceMode mode) {
+    ImportanceOptions options{mode, true, 0, 0, 0};
+    auto importance = MeasureImportance(options, info_, scales_, &statistics_, &pool_);
+    EXPECT_TRUE(importance.ok());
+    double low = -30, high = 10;
+    for (int i = 0; i < 24; ++i) {
+      const double middle = 0.5 * (low + high);
+      const double bits = Code(*importance, std::exp2(middle)).bits / (kRows * kColumns);
+      (bits > 4 ? low : high) = middle;
+    }
+    return OutputError(true);
+  }
+
+  // Σ_jk O_jk · row_j(E) H row_k(E)ᵀ; not weighted: O = 1.
   [[nodiscard]] double OutputError(bool weighted) const {
     double total = 0;
     for (size_t j = 0; j < kRows; ++j) {
-      double sum = 0;
-      for (size_t a = 0; a < kColumns; ++a) {
-        for (size_t b = 0; b < kColumns; ++b) {
-          sum += Error(j, a) * static_cast<double>(statistics_.input_moment[a * kColumns + b]) *
-                 Error(j, b);
+      for (size_t k = 0; k < kRows; ++k) {
+        if (const double o = weighted ? OutputMoment(j, k) : j == k; o != 0) {
+          total += o * RowProduct(j, k);
         }
       }
-      total += sum * (weighted ? static_cast<double>(statistics_.output_moment[j]) : 1);
     }
     return total;
+  }
+  [[nodiscard]] double OutputMoment(size_t j, size_t k) const {
+    const auto& o = statistics_.output_moment;
+    if (o.size() == kRows) return j == k ? static_cast<double>(o[j]) : 0;
+    return static_cast<double>(o[j * kRows + k]);
+  }
+  [[nodiscard]] double RowProduct(size_t j, size_t k) const {
+    double sum = 0;
+    for (size_t a = 0; a < kColumns; ++a) {
+      for (size_t b = 0; b < kColumns; ++b) {
+        sum += Error(j, a) * static_cast<double>(statistics_.input_moment[a * kColumns + b]) *
+               Error(k, b);
+      }
+    }
+    return sum;
   }
   [[nodiscard]] double Error(size_t j, size_t i) const {
     return static_cast<double>(weights_[j * kColumns + i]) - decoded_[j * kColumns + i];
@@ -92,6 +125,21 @@ TEST_F(Band, ErrorInStepsIsTheQuadraticFormThatLdlPromises) {
   EXPECT_NEAR(constant * constant * band.squared_steps / OutputError(true), 1, 0.03);
 }
 
+TEST_F(Band, ErrorInStepsIsTheTwoSidedQuadraticForm) {
+  statistics_.output_moment = CorrelatedMoment(kRows, 7);
+  const TensorImportance importance = Importance(ImportanceMode::kKronecker, true);
+  ASSERT_EQ(importance.upper.size(), kRows * kRows);
+  const double constant = 0.05;
+  const CodedBand band = Code(importance, constant);
+  EXPECT_NEAR(constant * constant * band.squared_steps / OutputError(true), 1, 0.03);
+}
+
+TEST_F(Band, FeedbackAlongRowsLowersTheWeightedErrorAtEqualBits) {
+  statistics_.output_moment = CorrelatedMoment(kRows, 7);
+  EXPECT_LT(ErrorAtEqualBits(ImportanceMode::kKronecker),
+            0.8 * ErrorAtEqualBits(ImportanceMode::kFisher));
+}
+
 TEST_F(Band, FeedbackLowersTheOutputErrorAtTheSameSteps) {
   Code(Importance(ImportanceMode::kNone, false), 0.3);
   const double without = OutputError(false);
@@ -100,19 +148,9 @@ TEST_F(Band, FeedbackLowersTheOutputErrorAtTheSameSteps) {
 }
 
 TEST_F(Band, FisherStepsLowerTheWeightedErrorAtEqualBits) {
-  const auto at_equal_bits = [&](ImportanceMode mode) {
-    const TensorImportance importance = Importance(mode, true);
-    double low = -30, high = 10;
-    for (int i = 0; i < 24; ++i) {
-      const double middle = 0.5 * (low + high);
-      const double bits = Code(importance, std::exp2(middle)).bits / (kRows * kColumns);
-      (bits > 4 ? low : high) = middle;
-    }
-    return OutputError(true);
-  };
-  const double uniform = at_equal_bits(ImportanceMode::kNone);
-  const double ldl = at_equal_bits(ImportanceMode::kLdl);
-  const double fisher = at_equal_bits(ImportanceMode::kFisher);
+  const double uniform = ErrorAtEqualBits(ImportanceMode::kNone);
+  const double ldl = ErrorAtEqualBits(ImportanceMode::kLdl);
+  const double fisher = ErrorAtEqualBits(ImportanceMode::kFisher);
   EXPECT_LT(ldl, 0.9 * uniform);
   EXPECT_LT(fisher, 0.9 * ldl);
 }

@@ -46,6 +46,24 @@ TEST_F(Ldl, TwoByTwoIsTheClosedForm) {
   EXPECT_FLOAT_EQ(f->lower[2], 0.5f);
 }
 
+TEST_F(Ldl, UpperFactorsMultiplyBackToTheMatrix) {
+  const size_t n = 70;
+  const auto o = CorrelatedMoment(n, 6);
+  const auto f = FactorUdu(o, n, 0, &pool_);
+  ASSERT_TRUE(f.ok());
+  const auto at = [&](size_t r, size_t c) {
+    return r == c ? 1.0 : static_cast<double>(f->upper[r * n + c]);
+  };
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < n; ++j) {
+      EXPECT_TRUE(j > i || f->upper[i * n + j] == 0);
+      double sum = 0;
+      for (size_t k = std::max(i, j); k < n; ++k) sum += at(i, k) * f->diagonal[k] * at(j, k);
+      EXPECT_NEAR(sum, o[i * n + j], 1e-4 * std::fabs(o[0]) * 49);
+    }
+  }
+}
+
 TEST_F(Ldl, DampingAddsToTheDiagonalInPartsOfItsMean) {
   const std::vector<float> h = {4, 0, 0, 2};
   const auto f = FactorLdl(h, 2, 0.1, &pool_);

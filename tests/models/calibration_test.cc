@@ -87,7 +87,7 @@ Tensor LogProbabilities(const ReferenceModel& model, const std::string& weight, 
   return RunWhole(**opened, ids).flatten().to(torch::kFloat64).log_softmax(0);
 }
 
-// For a window of one token, dL/dW_ji = g_j x_i, so o_j H_ii averaged over labels drawn is the
+// For a window of one token, dL/dW_ji = g_j x_i, so O_jj H_ii averaged over labels drawn is the
 // Fisher information of W_ji, Σ_label p · (d ln p / dW_ji)², which finite differences give.
 TEST(Calibrate, MomentsGiveTheFisherInformationOfFiniteDifferences) {
   const ReferenceModel model = ReferenceModel::Named("llama");
@@ -99,9 +99,10 @@ TEST(Calibrate, MomentsGiveTheFisherInformationOfFiniteDifferences) {
   Kept last;
   for (int seed = 0; seed < kSeeds; ++seed) {
     last = Calibrated(model, windows, static_cast<uint64_t>(seed)).at(weight);
+    ASSERT_EQ(last.output.size(), last.outputs * last.outputs);
     output.resize(last.outputs);
     for (size_t j = 0; j < output.size(); ++j) {
-      output[j] += static_cast<double>(last.output[j]) / kSeeds;
+      output[j] += static_cast<double>(last.output[j * (last.outputs + 1)]) / kSeeds;
     }
   }
   double moments = 0, differences = 0;
@@ -128,7 +129,7 @@ TEST(Calibrate, WeightedMomentIsAMeanOverTokens) {
     const Tensor plain = torch::tensor(k.input), weighted = torch::tensor(k.weighted);
     return ((weighted - plain).norm() / plain.norm()).item<double>();
   };
-  EXPECT_LT(gap(1), 1e-5);  // of one token both are xxᵀ
+  EXPECT_LT(gap(1), 1e-3);  // of one token both are xxᵀ, but for the damping
   EXPECT_GT(gap(8), 1e-2);
 }
 
