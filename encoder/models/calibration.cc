@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -17,8 +18,10 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int64_t kSequenceTokens = 512;  // shorter windows are taken together
-constexpr double kDamping = 0.01;         // of what is inverted, in mean diagonals
+constexpr int64_t kGroupTokens = 512;  // shorter windows are taken together, as the gradients
+                                       // of windows are independent,
+constexpr int64_t kLeastGroups = 64;   // but not into fewer groups than these
+constexpr double kDamping = 0.01;      // of what is inverted, in mean diagonals
 
 // A second moment and the inverse of it, damped.
 struct Inverted {
@@ -63,8 +66,10 @@ class MomentCollector {
   // Forgets which input it saw last: a new forward pass begins.
   void BeginPass() { last_input_.reset(); }
 
-  void BeginSecond(double tokens) {
+  // `windows`: of all batches.
+  void BeginSecond(double tokens, int64_t windows) {
     second_ = true;
+    most_together_ = std::max<int64_t>(1, windows / kLeastGroups);
     for (auto& [weight, m] : moments_) {
       const double power = m.output.trace().item<double>();
       if (power <= 0) continue;
@@ -97,9 +102,10 @@ class MomentCollector {
   void ObserveWindows(const std::string& weight, const Tensor& x, const Tensor& y) {
     Moments& m = moments_[weight];
     if (!m.inverse_input.inverse.defined()) return;
-    y.register_hook([&m, x = x.detach()](const Tensor& gradient) {
+    y.register_hook([this, &m, x = x.detach()](const Tensor& gradient) {
       const int64_t windows = gradient.size(0);
-      const int64_t together = std::max<int64_t>(1, kSequenceTokens / gradient.size(1));
+      const int64_t together =
+          std::clamp<int64_t>(kGroupTokens / gradient.size(1), 1, most_together_);
       for (int64_t begin = 0; begin < windows; begin += together) {
         const int64_t count = std::min(together, windows - begin);
         const Tensor g = gradient.narrow(0, begin, count).flatten(0, 1);
@@ -118,6 +124,7 @@ class MomentCollector {
   Tensor last_input_;
   std::string last_owner_;
   bool second_ = false;
+  int64_t most_together_ = 1;
 };
 
 class Calibration {
@@ -131,7 +138,10 @@ class Calibration {
     NWC_ASSIGN_OR_RETURN(model_, OpenModel(config, source));
     MoveTo(device_, &model_->parameters);
     NWC_ASSIGN_OR_RETURN(batches_, MakeBatches(windows, *model_, device_));
-    for (const WindowBatch& b : batches_) tokens_ += static_cast<double>(b.ids.numel());
+    for (const WindowBatch& b : batches_) {
+      tokens_ += static_cast<double>(b.ids.numel());
+      windows_ += b.ids.size(0);
+    }
     NWC_RETURN_IF_ERROR(RunForward());
     NWC_RETURN_IF_ERROR(StartGradients());
     for (int layer = model_->layer_count(); layer-- > 0;) {
@@ -232,7 +242,7 @@ class Calibration {
     const auto total = 2 * static_cast<uint64_t>(model_->layer_count()) * batches_.size();
     uint64_t done = total - 2 * static_cast<uint64_t>(l + 1) * batches_.size();
     for (const bool second : {false, true}) {
-      if (second) collector.BeginSecond(tokens_);
+      if (second) collector.BeginSecond(tokens_, windows_);
       for (size_t b = 0; b < batches_.size(); ++b) {
         Tensor input = store_.Get(Slot(l, b)).to(device_).detach().requires_grad_(true);
         collector.BeginPass();
@@ -294,6 +304,7 @@ class Calibration {
   std::vector<Tensor> hidden_;  // one a batch: hidden states, on the way back their gradients
   ActivationStore store_;
   double tokens_ = 0;
+  int64_t windows_ = 0;
 };
 
 }  // namespace
