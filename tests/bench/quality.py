@@ -34,7 +34,7 @@ ABLATION = [
 ]
 ABLATION_BITS = [3.0, 4.0]
 AT_ONCE = 9  # files in one run of nwc-eval
-STREAM_BITS = [2.5, 3.0, 3.5, 4.0, 5.0]
+STREAM_BITS = [2.25, 2.5, 3.0, 3.5, 4.0, 5.0]
 
 
 @dataclasses.dataclass
