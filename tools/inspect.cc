@@ -11,6 +11,7 @@
 #include "loader/model_loader.h"
 #include "tools/display.h"
 #include "tools/open_container.h"
+#include "tools/parse_json.h"
 #include "tools/report_text.h"
 
 namespace nwc {
@@ -147,9 +148,9 @@ Json NeuralCodecJson(const NeuralCodecInfo& c) {
           {"qualities", c.qualities}};
 }
 
-// The packing options as they were written, or as text where that is no JSON.
+// The packing options as they were written, or as text where that is no JSON of sane depth.
 Json OptionsJson(const std::string& options) {
-  Json parsed = Json::parse(options, nullptr, false);
+  Json parsed = ParseJson<Json>(options);
   return parsed.is_discarded() ? Json(options) : parsed;
 }
 

@@ -13,6 +13,7 @@
 #include "tools/display.h"
 #include "tools/input_file.h"
 #include "tools/open_container.h"
+#include "tools/parse_json.h"
 #include "tools/progress.h"
 #include "tools/report_text.h"
 #include "tools/sha256.h"
@@ -84,10 +85,12 @@ Status CheckHead(const Json& json) {
   if (!json.is_object() || Field(json, "format") != kFormat) {
     return Corrupt("is not a manifest: expected an object with \"format\": \"nwc-manifest\"");
   }
-  if (Field(json, "version") != kVersion) {
-    return Status(ErrorCode::kUnsupported, "version of the manifest is " +
-                                               Field(json, "version").dump() + ", expected " +
-                                               std::to_string(kVersion) + ": use a newer nwc");
+  const Json& version = Field(json, "version");
+  if (!version.is_number_unsigned()) return Corrupt("\"version\" is not a number");
+  if (version != kVersion) {
+    return Status(ErrorCode::kUnsupported,
+                  "version of the manifest is " + std::to_string(version.get<uint64_t>()) +
+                      ", expected " + std::to_string(kVersion) + ": use a newer nwc");
   }
   const Json& files = Field(json, "files");
   if (!files.is_array() || files.empty()) return Corrupt("\"files\" is not a list of files");
@@ -124,8 +127,8 @@ Result<ManifestTensor> ParseTensor(const Json& json, size_t number) {
 }
 
 Result<Manifest> ParseManifest(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return Corrupt("is not JSON");
+  const Json json = ParseJson<Json>(text);
+  if (json.is_discarded()) return Corrupt("is not JSON, or nested too deep");
   NWC_RETURN_IF_ERROR(CheckHead(json));
   Manifest manifest;
   for (const Json& entry : json["files"]) {

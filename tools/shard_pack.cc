@@ -18,6 +18,7 @@
 #include "tools/atomic_file.h"
 #include "tools/display.h"
 #include "tools/input_file.h"
+#include "tools/parse_json.h"
 #include "tools/stop_signals.h"
 
 namespace nwc {
@@ -99,7 +100,7 @@ Status SyncFolder(const std::string& output) {
 
 // The options of a container with a shard's place in its set.
 std::string OptionsOf(const std::string& options, const ShardIdentity& identity) {
-  Json json = Json::parse(options, nullptr, false);
+  Json json = ParseJson<Json>(options);
   if (!json.is_object()) json = Json::object();
   json["shard"] = {{"set", identity.set}, {"number", identity.number}, {"count", identity.count}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);

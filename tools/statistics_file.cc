@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "format/checksum.h"
+#include "tools/display.h"
 
 namespace nwc {
 namespace {
@@ -16,12 +17,6 @@ constexpr std::string_view kSharedPrefix = "input_of.";
 constexpr const char* kFormat = "nwc-statistics-1";
 
 Status Usage(const std::string& message) { return Status(ErrorCode::kUsage, message); }
-
-std::string ShapeText(const std::vector<uint64_t>& shape) {
-  std::string text = "[";
-  for (const uint64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
-  return text + "]";
-}
 
 uint64_t ElementCount(const SourceTensor& tensor) {
   uint64_t n = 1;
@@ -70,17 +65,18 @@ Result<std::unique_ptr<StatisticsFile>> StatisticsFile::Open(const std::string& 
 
 bool StatisticsFile::Has(const std::string& weight) const { return moments_.contains(weight); }
 
-Result<std::vector<float>> StatisticsFile::ReadTensor(size_t tensor, uint64_t values,
+Result<std::vector<float>> StatisticsFile::ReadTensor(size_t tensor,
+                                                      const std::vector<uint64_t>& shape,
                                                       const char* what) const {
   const SourceTensor& t = file_->tensors()[tensor];
-  if (t.dtype != DType::kF32 || ElementCount(t) != values) {
+  if (t.dtype != DType::kF32 || t.shape != shape) {
     return Usage("statistics tensor '" + t.name + "' is " + DTypeName(t.dtype) + " " +
-                 ShapeText(t.shape) + ", expected F32 with " + std::to_string(values) +
-                 " values (" + what + "): they are of another model");
+                 FormatShape(t.shape) + ", expected F32 " + FormatShape(shape) + " (" + what +
+                 "): they are of another model");
   }
-  std::vector<float> read(values);
+  std::vector<float> read(ElementCount(t));
   NWC_RETURN_IF_ERROR(
-      file_->Read(tensor, {reinterpret_cast<uint8_t*>(read.data()), values * sizeof(float)}));
+      file_->Read(tensor, {reinterpret_cast<uint8_t*>(read.data()), read.size() * sizeof(float)}));
   for (const float v : read) {
     if (!std::isfinite(v)) {
       return Usage("statistics tensor '" + t.name +
@@ -95,12 +91,13 @@ Result<LayerStatistics> StatisticsFile::Read(const std::string& weight, uint64_t
   const Moments& m = moments_.at(weight);
   LayerStatistics statistics;
   const size_t input = moment == InputMoment::kWeighted ? m.weighted.value_or(*m.input) : *m.input;
-  NWC_ASSIGN_OR_RETURN(statistics.input_moment, ReadTensor(input, columns * columns, "inputs²"));
+  NWC_ASSIGN_OR_RETURN(statistics.input_moment,
+                       ReadTensor(input, {columns, columns}, "inputs, inputs"));
   if (m.output) {
     const bool diagonal = file_->tensors()[*m.output].shape.size() == 1;
-    NWC_ASSIGN_OR_RETURN(
-        statistics.output_moment,
-        ReadTensor(*m.output, diagonal ? rows : rows * rows, diagonal ? "outputs" : "outputs²"));
+    const std::vector<uint64_t> shape = diagonal ? std::vector{rows} : std::vector{rows, rows};
+    NWC_ASSIGN_OR_RETURN(statistics.output_moment,
+                         ReadTensor(*m.output, shape, diagonal ? "outputs" : "outputs, outputs"));
   }
   return statistics;
 }
@@ -123,7 +120,7 @@ Result<std::string> ModelFingerprint(const TensorSource& model) {
   std::string text;
   for (size_t i = 0; i < model.tensors().size(); ++i) {
     const SourceTensor& t = model.tensors()[i];
-    text += t.name + ShapeText(t.shape);
+    text += t.name + FormatShape(t.shape);
     if (t.shape.size() != 1) continue;
     std::vector<uint8_t> bytes(ElementCount(t) * DTypeSize(t.dtype));
     NWC_RETURN_IF_ERROR(model.Read(i, bytes));

@@ -31,7 +31,8 @@ class StatisticsFile : public StatisticsSource {
     std::optional<size_t> input, weighted, output;
   };
   StatisticsFile() = default;
-  Result<std::vector<float>> ReadTensor(size_t tensor, uint64_t values, const char* what) const;
+  Result<std::vector<float>> ReadTensor(size_t tensor, const std::vector<uint64_t>& shape,
+                                        const char* what) const;
 
   std::unique_ptr<Checkpoint> file_;
   std::map<std::string, Moments> moments_;

@@ -162,6 +162,8 @@ class Manifests(CliCase):
                 ("", "is not JSON"), ("{", "is not JSON"), ("[]", "is not a manifest"), ("{}", "is not a manifest"),
                 ("[" * 100_000, "is not JSON"),
                 (good.replace('"version": 1', '"version": 2'), "version"),
+                (good.replace('"version": 1', f'"version": {"[" * 500_000}{"]" * 500_000}'), "nested too deep"),
+                (good.replace('"version": 1', '"version": "1"'), "not a number"),
                 (good.replace('"files": [', '"files": [1, '), "files"),
                 (good.replace('"bytes"', '"octets"'), "an entry of "),
                 (good.replace('"tensors": [', '"tensors": [7, '), "tensor number 0"),
