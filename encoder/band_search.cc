@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "encoder/add_scaled.h"
 #include "encoder/shaped_search.h"
 #include "format/synthesis.h"
 
@@ -13,20 +14,6 @@ namespace {
 constexpr int kPatchIdBytes = 4;
 constexpr float kHalfOverflow = 65520;  // from here on binary16 rounds to infinity
 constexpr size_t kFeedbackBlock = 32;   // columns whose errors reach the rest together
-
-// target += Σ coefficient · error over four columns; the order of additions is fixed.
-void AddFour(const float* const errors[4], const float coefficients[4], size_t n, float* target) {
-  const float *e0 = errors[0], *e1 = errors[1], *e2 = errors[2], *e3 = errors[3];
-  const float c0 = coefficients[0], c1 = coefficients[1], c2 = coefficients[2],
-              c3 = coefficients[3];
-  for (size_t j = 0; j < n; ++j) {
-    target[j] += (c0 * e0[j] + c1 * e1[j]) + (c2 * e2[j] + c3 * e3[j]);
-  }
-}
-
-void AddOne(const float* error, float coefficient, size_t n, float* target) {
-  for (size_t j = 0; j < n; ++j) target[j] += coefficient * error[j];
-}
 
 class BandSearch {
  public:
@@ -63,7 +50,7 @@ class BandSearch {
         if (input_.lower.empty()) continue;
         KeepError(i, begin);
         for (size_t k = begin; k < i; ++k) {
-          AddOne(Error(i - begin), input_.lower[i * columns_ + k], rows_, Target(k));
+          AddScaled(Error(i - begin), input_.lower[i * columns_ + k], rows_, Target(k));
         }
       }
       if (shaped_) input_.rows->Done(begin, end, row_errors_);
@@ -213,14 +200,12 @@ class BandSearch {
     for (size_t k = 0; k < begin; ++k) {
       size_t i = begin;
       for (; i + 4 <= end; i += 4) {
-        const float* const errors[4] = {Error(i - begin), Error(i - begin + 1),
-                                        Error(i - begin + 2), Error(i - begin + 3)};
         const float* l = &input_.lower[i * columns_ + k];
         const float coefficients[4] = {l[0], l[columns_], l[2 * columns_], l[3 * columns_]};
-        AddFour(errors, coefficients, rows_, Target(k));
+        AddFourScaled(Error(i - begin), rows_, coefficients, rows_, Target(k));
       }
       for (; i < end; ++i) {
-        AddOne(Error(i - begin), input_.lower[i * columns_ + k], rows_, Target(k));
+        AddScaled(Error(i - begin), input_.lower[i * columns_ + k], rows_, Target(k));
       }
     }
   }

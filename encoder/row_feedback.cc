@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "encoder/add_scaled.h"
+
 namespace nwc {
 
 std::vector<float> CutUpper(std::span<const float> upper, size_t rows, size_t begin, size_t end) {
@@ -33,15 +35,13 @@ class RowWavefront::BandFeedback : public RowFeedback {
     size_t k = 0;
     for (; k + 4 <= row_begin_; k += 4) {
       for (size_t i = column_begin; i < column_end; ++i) {
-        AddFour(k, i, &feedback[(i - column_begin) * rows_]);
+        AddFourScaled(Coefficients(k), all_.rows_, Errors(k, i), rows_,
+                      &feedback[(i - column_begin) * rows_]);
       }
     }
     for (; k < row_begin_; ++k) {
       for (size_t i = column_begin; i < column_end; ++i) {
-        const float e = all_.errors_[i * all_.rows_ + k];
-        const float* u = &all_.upper_[k * all_.rows_ + row_begin_];
-        float* to = &feedback[(i - column_begin) * rows_];
-        for (size_t j = 0; j < rows_; ++j) to[j] += e * u[j];
+        AddScaled(Coefficients(k), *Errors(k, i), rows_, &feedback[(i - column_begin) * rows_]);
       }
     }
   }
@@ -65,14 +65,12 @@ class RowWavefront::BandFeedback : public RowFeedback {
     }
   }
 
-  void AddFour(size_t k, size_t i, float* to) const {
-    const float* e = &all_.errors_[i * all_.rows_ + k];
-    const float e0 = e[0], e1 = e[1], e2 = e[2], e3 = e[3];
-    const float* u0 = &all_.upper_[k * all_.rows_ + row_begin_];
-    const float *u1 = u0 + all_.rows_, *u2 = u1 + all_.rows_, *u3 = u2 + all_.rows_;
-    for (size_t j = 0; j < rows_; ++j) {
-      to[j] += (e0 * u0[j] + e1 * u1[j]) + (e2 * u2[j] + e3 * u3[j]);
-    }
+  // What the error of row k adds to the band's rows; in column i, the errors of the rows from k on.
+  [[nodiscard]] const float* Coefficients(size_t k) const {
+    return &all_.upper_[k * all_.rows_ + row_begin_];
+  }
+  [[nodiscard]] const float* Errors(size_t k, size_t i) const {
+    return &all_.errors_[i * all_.rows_ + k];
   }
 
   RowWavefront& all_;

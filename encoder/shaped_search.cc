@@ -1,10 +1,10 @@
 #include "encoder/shaped_search.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
+#include "encoder/add_scaled.h"
 #include "format/synthesis.h"
 
 namespace nwc {
@@ -129,14 +129,8 @@ void ShapedSearch::DecideBlock(size_t j) {
   const State& best = *std::min_element(
       now_.begin(), now_.end(), [](const State& a, const State& b) { return a.cost < b.cost; });
   for (size_t k = 0; k < kBlock; k += 4) {
-    const float* u0 = &upper_[(window_begin_ + k) * rows_];
-    const float *u1 = u0 + rows_, *u2 = u1 + rows_, *u3 = u2 + rows_;
-    const float e0 = best.errors[k], e1 = best.errors[k + 1], e2 = best.errors[k + 2],
-                e3 = best.errors[k + 3];
-    float* feedback = feedback_.data();
-    for (size_t m = j; m < rows_; ++m) {
-      feedback[m] += (e0 * u0[m] + e1 * u1[m]) + (e2 * u2[m] + e3 * u3[m]);
-    }
+    AddFourScaled(&upper_[(window_begin_ + k) * rows_ + j], rows_, &best.errors[k], rows_ - j,
+                  &feedback_[j]);
   }
   for (State& s : now_) {
     std::copy(s.errors + kBlock, s.errors + kWindow, s.errors);

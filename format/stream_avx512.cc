@@ -10,6 +10,7 @@
 
 #include "format/rans_avx2.h"
 #include "format/stream_chunk.h"
+#include "format/stream_dispatch.h"
 #include "format/synthesis.h"
 
 namespace nwc {
@@ -247,7 +248,7 @@ class StripeDecoder {
   __m256i x_[4];
 };
 
-template <int kBits, DType kDType, StreamStage kLast = StreamStage::kStore>
+template <int kBits, DType kDType, StreamStage kLast>
 Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, ByteSpan bytes) {
   PaddedWords words(bytes);
   LaneStates states = first_states;
@@ -273,39 +274,12 @@ Status DecodeTile(const StreamTileJob& job, const LaneStates& first_states, Byte
   return CheckRansEnd(states, words.finished());
 }
 
-template <int kBits>
-Status DecodeDType(const StreamTileJob& job, const LaneStates& states, ByteSpan words) {
-  switch (job.last_stage) {
-    case StreamStage::kEntropy:
-      return DecodeTile<kBits, DType::kBF16, StreamStage::kEntropy>(job, states, words);
-    case StreamStage::kTrellis:
-      return DecodeTile<kBits, DType::kBF16, StreamStage::kTrellis>(job, states, words);
-    case StreamStage::kScale:
-      return DecodeTile<kBits, DType::kBF16, StreamStage::kScale>(job, states, words);
-    case StreamStage::kStore:
-      break;
-  }
-  switch (job.dtype) {
-    case DType::kF16:
-      return DecodeTile<kBits, DType::kF16>(job, states, words);
-    case DType::kBF16:
-      return DecodeTile<kBits, DType::kBF16>(job, states, words);
-    default:
-      return DecodeTile<kBits, DType::kF32>(job, states, words);
-  }
-}
-
 }  // namespace
 
 Status DecodeStreamAvx512(const StreamTileJob& job, const LaneStates& states, ByteSpan words) {
-  switch (job.bucket_bits) {
-    case 6:
-      return DecodeDType<6>(job, states, words);
-    case 7:
-      return DecodeDType<7>(job, states, words);
-    default:
-      return DecodeDType<8>(job, states, words);
-  }
+  return RunForJob(job, [&]<int kBits, DType kDType, StreamStage kLast>() {
+    return DecodeTile<kBits, kDType, kLast>(job, states, words);
+  });
 }
 
 }  // namespace nwc

@@ -1,13 +1,17 @@
 """What the tests of the programs share: safetensors files, checkpoints and a fixture of verbs."""
 import json
+import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
 import unittest
 
 import numpy as np
+
+KILLS = int(os.environ.get("NWC_KILLS", "25"))  # how often tests kill a program
 
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2,
          "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
@@ -116,6 +120,17 @@ class CliCase(unittest.TestCase):
 
     def nwc_json(self, *arguments, expect=0):
         return json.loads(self.nwc(*arguments, "--json", "-q", expect=expect).stdout)
+
+    def kill(self, moment, program, *arguments):
+        """Runs a program and kills it after `moment` seconds; its status, 0 when it was done before."""
+        process = subprocess.Popen(self.command(program, *arguments), stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        status = process.wait(timeout=60)
+        self.assertIn(status, (0, -signal.SIGKILL))
+        return status
 
     def inspect(self, file):
         return json.loads(self.nwc("inspect", file, "--json").stdout)

@@ -7,19 +7,15 @@ BIN_DIR holds nwc and nwc-pack; TEST_DATA_FILE is a .safetensors file with real 
 (tests/data/minilm_layer/model.safetensors). NWC_KILLS in the environment: how many times nwc-pack is
 killed, 25 by default. Needs numpy.
 """
-import os
 import pathlib
 import random
 import resource
-import signal
-import subprocess
 import sys
 import time
 import unittest
 
-from cli_support import CliCase, layers_of
+from cli_support import KILLS, CliCase, layers_of
 
-KILLS = int(os.environ.get("NWC_KILLS", "25"))
 SEED = 20240607
 
 
@@ -28,16 +24,6 @@ class Killed(CliCase):
         begun = time.monotonic()
         self.pack(*arguments)
         return time.monotonic() - begun
-
-    def kill(self, moment, *arguments):
-        process = subprocess.Popen(self.command("nwc-pack", *arguments), stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        status = process.wait(timeout=60)
-        self.assertIn(status, (0, -signal.SIGKILL))
-        return status
 
     def names(self):
         return {p.name for p in self.folder.iterdir()}
@@ -57,7 +43,7 @@ class Killed(CliCase):
         for number in range(KILLS):
             earliest = 0.0 if number % 2 == 0 else 0.9
             moment = moments.uniform(earliest, 1.1) * max(durations)
-            status = self.kill(moment, self.data_file, "-o", output, "-q", *options)
+            status = self.kill(moment, "nwc-pack", self.data_file, "-o", output, "-q", *options)
             counts["killed"] += status != 0
             # A temporary of an earlier kill is gone: the next run for the same name cleans up.
             left = [p for p in self.folder.iterdir() if ".tmp-" in p.name]
@@ -84,7 +70,7 @@ class Killed(CliCase):
         duration = self.duration(self.data_file, fresh)
         moments = random.Random(SEED + 1)
         for _ in range(max(5, KILLS // 5)):
-            self.kill(moments.uniform(0, 1.05) * duration,
+            self.kill(moments.uniform(0, 1.05) * duration, "nwc-pack",
                       self.data_file, "-o", output, "-q", "--force")
             self.assertIn(output.read_bytes(), (old, fresh.read_bytes()))
             output.write_bytes(old)

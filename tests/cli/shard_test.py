@@ -8,20 +8,17 @@ BIN_DIR holds nwc and nwc-pack; TEST_DATA_FILE is a .safetensors file with real 
 killed, 25 by default. Needs numpy.
 """
 import json
-import os
 import pathlib
 import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import unittest
 
-from cli_support import CliCase, layers_of
+from cli_support import KILLS, CliCase, layers_of
 
-KILLS = int(os.environ.get("NWC_KILLS", "25"))
 SEED = 20240607
 LIMIT = 300_000  # bytes a shard, of the layer: several shards, and tensors larger than one
 INDEX = "m.nwc.index.json"
@@ -286,21 +283,13 @@ class Killed(Shards):
                 for name, content in old.items():
                     (folder / name).write_bytes(content)
             moment = moments.uniform(0.5 if number % 4 > 1 else 0.0, 1.1) * duration
-            counts["killed"] += self.kill(moment, folder, *options)
+            status = self.kill(moment, "nwc-pack", self.source, "-o", folder / "m.nwc", "-q",
+                               "--force", "--shard-size", LIMIT, *options)
+            counts["killed"] += status != 0
             counts[self.what_opens(folder, new, old)] += 1
             self.pack_set("set", *options, "--force")
             self.assertEqual(self.contents(folder), new)
         print(f"kills: {counts}", file=sys.stderr)
-
-    def kill(self, moment, folder, *options):
-        process = subprocess.Popen(
-            self.command("nwc-pack", self.source, "-o", folder / "m.nwc", "-q", "--force",
-                         "--shard-size", LIMIT, *options), stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        return process.wait(timeout=60) == -signal.SIGKILL
 
     def what_opens(self, folder, new, old):
         first = next(iter(self.shards(folder)), None)
