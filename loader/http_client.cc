@@ -347,7 +347,11 @@ HttpReply HttpClient::Get(const HttpRange& range, const Accept& accept,
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);  // it ends with this function
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, nullptr);
   transfer.Finish(code, Detail(code, text.data()));
-  impl_->GiveBack(std::move(*handle));
+  // A connection goes on after an answer that ended where it should, an error's page too. After any
+  // other, what still comes on it belongs to no answer.
+  const bool in_step =
+      transfer.reply.status.ok() || (code == CURLE_OK && transfer.reply.headers.status >= 400);
+  if (in_step) impl_->GiveBack(std::move(*handle));
   return std::move(transfer.reply);
 }
 
