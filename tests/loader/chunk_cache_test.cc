@@ -196,24 +196,26 @@ TEST_F(ChunkCacheTest, ManyThreadsAndProcessesShareIt) {
       const uint64_t piece = (i * 37 + seed * 11) % 80;
       if (!Has(*cache, piece, 1000)) Put(cache.get(), piece, 1000);
     }
-    return Size();
   };
   std::vector<pid_t> children;
   for (uint64_t child = 0; child < 2; ++child) {
     const pid_t pid = fork();
     ASSERT_GE(pid, 0);
-    if (pid == 0) _exit(work(child) <= 50'000 && !HasFailure() ? 0 : 1);
+    if (pid == 0) {
+      work(child);
+      _exit(HasFailure() ? 1 : 0);
+    }
     children.push_back(pid);
   }
   std::vector<std::thread> threads;
-  for (uint64_t t = 2; t < 4; ++t) threads.emplace_back([&, t] { EXPECT_LE(work(t), 50'000u); });
+  for (uint64_t t = 2; t < 4; ++t) threads.emplace_back(work, t);
   for (std::thread& thread : threads) thread.join();
   for (const pid_t child : children) {
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
   }
-  EXPECT_LE(Size(), 50'000u);
+  EXPECT_LE(Size(), 50'000u);  // now that nobody changes what is counted
 }
 
 class CachedSourceTest : public ChunkCacheTest {
