@@ -1,10 +1,24 @@
 #include "loader/fetch_plan.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 namespace nwc {
 namespace {
+
+// Ranges of files that share at most a block with their neighbours: no overflow.
+void SumReads(FetchPlan* plan) {
+  plan->total_bytes = plan->largest_read_bytes = 0;
+  for (size_t i = 0; i < plan->reads.size(); ++i) {
+    const uint64_t bytes = plan->reads[i].size_bytes;
+    plan->total_bytes += bytes;
+    if (bytes > plan->largest_read_bytes) {
+      plan->largest_read_bytes = bytes;
+      plan->largest_read = i;
+    }
+  }
+}
 
 class PlanBuilder {
  public:
@@ -29,14 +43,7 @@ class PlanBuilder {
 
   FetchPlan Finish(std::vector<TensorRequest> requests) && {
     plan_.requests = std::move(requests);
-    for (size_t i = 0; i < plan_.reads.size(); ++i) {
-      const uint64_t bytes = plan_.reads[i].size_bytes;
-      plan_.total_bytes += bytes;  // disjoint ranges of one file: no overflow
-      if (bytes > plan_.largest_read_bytes) {
-        plan_.largest_read_bytes = bytes;
-        plan_.largest_read = i;
-      }
-    }
+    SumReads(&plan_);
     return std::move(plan_);
   }
 
@@ -88,6 +95,41 @@ Result<FetchPlan> PlanFetch(const Index& index, std::span<const TensorRequest> r
     NWC_RETURN_IF_ERROR(AddChunks(tensor, i, resolved[i].slice, &builder));
   }
   return std::move(builder).Finish(std::move(resolved));
+}
+
+void AlignReads(uint64_t block_bytes, uint64_t file_bytes, uint64_t read_limit_bytes,
+                FetchPlan* plan) {
+  for (FetchRead& read : plan->reads) {
+    const uint64_t begin = read.offset / block_bytes * block_bytes;
+    const uint64_t end = std::min(AlignUp(read.offset + read.size_bytes, block_bytes), file_bytes);
+    if (read.size_bytes == 0 || end - begin > read_limit_bytes) continue;
+    for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
+      plan->pieces[p].read_offset += read.offset - begin;
+    }
+    read.offset = begin;
+    read.size_bytes = end - begin;
+  }
+  SumReads(plan);
+}
+
+void AppendPlan(const FetchPlan& next, size_t part, FetchPlan* plan) {
+  plan->total_bytes += next.total_bytes;
+  if (next.largest_read_bytes > plan->largest_read_bytes) {
+    plan->largest_read_bytes = next.largest_read_bytes;
+    plan->largest_read = plan->reads.size() + next.largest_read;
+  }
+  const size_t first_piece = plan->pieces.size(), first_request = plan->requests.size();
+  plan->requests.insert(plan->requests.end(), next.requests.begin(), next.requests.end());
+  for (FetchPiece piece : next.pieces) {
+    piece.tensor += first_request;
+    plan->pieces.push_back(piece);
+  }
+  for (FetchRead read : next.reads) {
+    read.part = part;
+    read.piece_begin += first_piece;
+    read.piece_end += first_piece;
+    plan->reads.push_back(read);
+  }
 }
 
 }  // namespace nwc

@@ -23,6 +23,7 @@ struct FetchPiece {
 };
 
 struct FetchRead {
+  size_t part = 0;                        // which of the joined plans it is of
   uint64_t offset = 0;                    // bytes from the start of the file
   uint64_t size_bytes = 0;                // 0 only for empty side information that stands alone
   size_t piece_begin = 0, piece_end = 0;  // in FetchPlan::pieces
@@ -45,5 +46,14 @@ struct FetchPlan {
 // ResolveRequests.
 Result<FetchPlan> PlanFetch(const Index& index, std::span<const TensorRequest> requests,
                             uint64_t read_limit_bytes, uint64_t gap_bytes = kMaxGapBytes);
+
+// Widens reads to whole blocks of `block_bytes`, as far as the file has them; those that would have
+// more than `read_limit_bytes` then, and empty ones, stay as they are.
+void AlignReads(uint64_t block_bytes, uint64_t file_bytes, uint64_t read_limit_bytes,
+                FetchPlan* plan);
+
+// Puts the reads of `next`, of another file or of the same, behind those of *plan, as its part
+// number `part`. Requests keep their numbers.
+void AppendPlan(const FetchPlan& next, size_t part, FetchPlan* plan);
 
 }  // namespace nwc

@@ -52,7 +52,7 @@ Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
   // O_NONBLOCK: opening a pipe must not wait for its other end.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return OpenFailed(path, errno);
-  source->descriptor_ = descriptor;
+  source->descriptor_ = Descriptor(descriptor);
   struct stat facts {};
   if (fstat(descriptor, &facts) != 0) return OpenFailed(path, errno);
   if (!S_ISREG(facts.st_mode)) return NotRegular(path, facts.st_mode);
@@ -65,15 +65,12 @@ Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
   return source;
 }
 
-FileSource::~FileSource() {
-  if (descriptor_ >= 0) close(descriptor_);
-}
-
 Status FileSource::Read(uint64_t offset, MutableByteSpan destination) const {
   int tries = 0;  // since bytes came
   while (!destination.empty()) {
     const size_t wanted = std::min(destination.size(), kLongestRead);
-    const ssize_t got = pread(descriptor_, destination.data(), wanted, static_cast<off_t>(offset));
+    const ssize_t got =
+        pread(descriptor_.get(), destination.data(), wanted, static_cast<off_t>(offset));
     if (got < 0) {
       const int error = errno;
       if (IsTransientError(error) && PauseBeforeRetry(++tries)) continue;

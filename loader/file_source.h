@@ -5,6 +5,7 @@
 #include <string>
 
 #include "loader/byte_source.h"
+#include "loader/descriptor.h"
 
 namespace nwc {
 
@@ -12,20 +13,17 @@ class FileSource : public ByteSource {
  public:
   // Every error names `path`. A missing file is kNotFound, a directory, pipe or device kUsage.
   static Result<std::unique_ptr<FileSource>> Open(const std::string& path);
-  ~FileSource() override;
-  FileSource(const FileSource&) = delete;
-  FileSource& operator=(const FileSource&) = delete;
 
   [[nodiscard]] uint64_t size() const override { return size_; }  // when it was opened
   Status Read(uint64_t offset, MutableByteSpan destination) const override;
-  [[nodiscard]] int descriptor() const override { return descriptor_; }
+  [[nodiscard]] int descriptor() const override { return descriptor_.get(); }
   [[nodiscard]] const std::string& name() const override { return path_; }
 
  private:
   explicit FileSource(std::string path) : path_(std::move(path)) {}
 
   std::string path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   uint64_t size_ = 0;
 };
 

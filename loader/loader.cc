@@ -14,7 +14,7 @@
 #include "loader/memory_source.h"
 #include "loader/name_hint.h"
 #include "loader/pipeline.h"
-#include "loader/read_queue.h"
+#include "loader/read_range.h"
 #include "loader/without_exceptions.h"
 
 namespace nwc {
@@ -47,7 +47,7 @@ struct Loader::Impl {
   LoadOptions options;
   Superblock superblock;
   Index index;
-  IoChoice io;
+  IoChoice io;                                           // after what it reads from
   std::unordered_map<std::string_view, size_t> numbers;  // by tensor name; views into index
 
   static Result<std::unique_ptr<Impl>> Open(std::unique_ptr<ByteSource> source,
@@ -55,17 +55,24 @@ struct Loader::Impl {
 
   // Puts the cache that the options or the environment ask for before the source.
   Status UseCache();
-  // Where payload comes from.
-  [[nodiscard]] const ByteSource& payload() const {
-    return cached != nullptr ? static_cast<const ByteSource&>(*cached) : *source;
+  void Log() const {
+    if (options.log) options.log(source->name() + ": reads by " + io.description);
+  }
+  // A small piece of payload.
+  Status ReadPiece(const Extent& extent, MutableByteSpan destination,
+                   const std::atomic<bool>* cancel) const {
+    const ByteSource& from = *io.from.source;
+    if (cancel == nullptr) return from.Read(extent.offset, destination);
+    return from.ReadUnlessStopped(extent.offset, destination, *cancel);
   }
 
   // The codecs of `wanted`, valid numbers, one each; built when first needed. Adds what was read
   // for that to *bytes_read.
-  Result<std::vector<ChunkCodec>> CodecsOf(std::span<const size_t> wanted, uint64_t* bytes_read);
+  Result<std::vector<ChunkCodec>> CodecsOf(std::span<const size_t> wanted, uint64_t* bytes_read,
+                                           const std::atomic<bool>* cancel = nullptr);
 
  private:
-  Status ReadNeural(uint16_t number, uint64_t* bytes_read);
+  Status ReadNeural(uint16_t number, uint64_t* bytes_read, const std::atomic<bool>* cancel);
 
   std::mutex codecs_mutex_;
   std::vector<std::shared_ptr<const StreamTables>> stream_codecs_;
@@ -77,6 +84,7 @@ Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Open(std::unique_ptr<ByteSou
   auto impl = std::make_unique<Impl>();
   impl->source = std::move(source);
   impl->options = options;
+  if (options.threads == 0) impl->options.threads = static_cast<int>(DefaultDecodeThreads());
   NWC_ASSIGN_OR_RETURN(impl->index, ReadIndex(*impl->source, &impl->superblock));
   NWC_ASSIGN_OR_RETURN(impl->io, ChooseIo(*impl->source, options.io));
   const std::vector<TensorInfo>& tensors = impl->index.tensors;
@@ -94,17 +102,20 @@ Status Loader::Impl::UseCache() {
   if (folder.empty()) return {};
   NWC_ASSIGN_OR_RETURN(auto cache, ChunkCache::Open(folder, options.remote.cache_bytes));
   cached = std::make_unique<CachedSource>(*source, std::move(cache), superblock, index);
+  io.from.source = cached.get();
+  io.parallel_reads = cached->traits().parallel_reads;
   io.description = cached->traits().kind;
   return {};
 }
 
-Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read) {
+Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read,
+                                const std::atomic<bool>* cancel) {
   const NeuralCodecInfo& info = index.neural_codecs[number];
   const std::string what = "neural codec '" + info.name + "'";
   const std::string where =
       source->name() + ": " + what + " at byte " + std::to_string(info.extent.offset);
   std::vector<uint8_t> bytes(info.extent.size);
-  if (const Status status = payload().Read(info.extent.offset, bytes); !status.ok()) {
+  if (const Status status = ReadPiece(info.extent, bytes, cancel); !status.ok()) {
     return WhileReading(status, what);
   }
   *bytes_read += bytes.size();
@@ -115,7 +126,8 @@ Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read) {
 }
 
 Result<std::vector<ChunkCodec>> Loader::Impl::CodecsOf(std::span<const size_t> wanted,
-                                                       uint64_t* bytes_read) {
+                                                       uint64_t* bytes_read,
+                                                       const std::atomic<bool>* cancel) {
   const std::lock_guard lock(codecs_mutex_);
   std::vector<ChunkCodec> codecs;
   codecs.reserve(wanted.size());
@@ -131,7 +143,7 @@ Result<std::vector<ChunkCodec>> Loader::Impl::CodecsOf(std::span<const size_t> w
     } else if (tensor.supported() && tensor.neural) {
       const uint16_t position = tensor.neural->codec;
       if (neural_codecs_[position] == nullptr) {
-        NWC_RETURN_IF_ERROR(ReadNeural(position, bytes_read));
+        NWC_RETURN_IF_ERROR(ReadNeural(position, bytes_read, cancel));
       }
       codec = neural_codecs_[position];
     }
@@ -155,6 +167,7 @@ Result<std::unique_ptr<Loader>> Loader::Open(const std::string& path, const Load
     }
     NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
     if (remote) NWC_RETURN_IF_ERROR(impl->UseCache());
+    impl->Log();
     return std::unique_ptr<Loader>(new Loader(std::move(impl)));
   });
 }
@@ -165,6 +178,7 @@ Result<std::unique_ptr<Loader>> Loader::OpenSource(std::unique_ptr<ByteSource> s
   return WithoutExceptions(name, [&]() -> Result<std::unique_ptr<Loader>> {
     name = source->name();
     NWC_ASSIGN_OR_RETURN(auto impl, Impl::Open(std::move(source), options));
+    impl->Log();
     return std::unique_ptr<Loader>(new Loader(std::move(impl)));
   });
 }
@@ -193,19 +207,22 @@ Result<size_t> Loader::Find(std::string_view name) const {
   });
 }
 
-Result<Tensor> Loader::Load(std::string_view name, const TensorSlice& slice) const {
+Result<Tensor> Loader::Load(std::string_view name, const TensorSlice& slice,
+                            const std::atomic<bool>* cancel) const {
   NWC_ASSIGN_OR_RETURN(const size_t number, Find(name));
-  return Load(number, slice);
+  return Load(number, slice, cancel);
 }
 
-Result<Tensor> Loader::Load(size_t number, const TensorSlice& slice) const {
+Result<Tensor> Loader::Load(size_t number, const TensorSlice& slice,
+                            const std::atomic<bool>* cancel) const {
   return WithoutExceptions(path(), [&]() -> Result<Tensor> {
     std::optional<Tensor> loaded;
     const TensorRequest request{number, slice};
-    NWC_RETURN_IF_ERROR(Stream(std::span(&request, 1), [&](Tensor tensor) -> Status {
+    const auto keep = [&](Tensor tensor) -> Status {
       loaded = std::move(tensor);
       return {};
-    }));
+    };
+    NWC_RETURN_IF_ERROR(Stream(std::span(&request, 1), keep, nullptr, cancel));
     return std::move(*loaded);
   });
 }
@@ -227,21 +244,28 @@ Status Loader::Stream(std::span<const TensorRequest> requests,
   return WithoutExceptions(path(), [&]() -> Status {
     uint64_t codec_bytes = 0;
     PipelineInput input;
-    input.source = &impl_->payload();
-    input.index = &impl_->index;
-    input.options = &impl_->options;
-    input.io = &impl_->io;
-    input.requests = requests;
+    input.name = path();
+    input.parts.push_back(Part({requests.begin(), requests.end()}, &codec_bytes));
     input.cancel = cancel;
-    input.codecs = [&] {
-      std::vector<size_t> numbers;
-      for (const TensorRequest& request : requests) numbers.push_back(request.number);
-      return impl_->CodecsOf(numbers, &codec_bytes);
-    };
     const Status status = RunPipeline(input, ready, statistics);
     if (statistics != nullptr) statistics->bytes_read += codec_bytes;
     return status;
   });
+}
+
+PipelinePart Loader::Part(std::vector<TensorRequest> requests, uint64_t* codec_bytes) const {
+  PipelinePart part;
+  part.index = &impl_->index;
+  part.options = &impl_->options;
+  part.io = &impl_->io;
+  part.codecs = [impl = impl_.get(), codec_bytes](std::span<const TensorRequest> wanted,
+                                                  const std::atomic<bool>* cancel) {
+    std::vector<size_t> numbers;
+    for (const TensorRequest& request : wanted) numbers.push_back(request.number);
+    return impl->CodecsOf(numbers, codec_bytes, cancel);
+  };
+  part.requests = std::move(requests);
+  return part;
 }
 
 std::vector<size_t> Loader::All() const {
@@ -261,7 +285,17 @@ Result<ChunkCodec> Loader::CodecOf(size_t number) const {
   });
 }
 
-Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number) const {
+Status Loader::ReadRange(uint64_t offset, uint64_t size_bytes, AlignedBuffer* buffer,
+                         const std::atomic<bool>* cancel) const {
+  return WithoutExceptions(path(), [&] {
+    ReadFrom from = impl_->io.from;
+    if (impl_->cached != nullptr) from.source = impl_->source.get();
+    return nwc::ReadRange(impl_->io, from, offset, size_bytes, buffer, cancel);
+  });
+}
+
+Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number,
+                                              const std::atomic<bool>* cancel) const {
   return WithoutExceptions(path(), [&]() -> Result<std::vector<uint8_t>> {
     const auto& files = impl_->index.files;
     if (file_number >= files.size()) {
@@ -270,7 +304,7 @@ Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number) const {
     }
     const FileInfo& file = files[file_number];
     std::vector<uint8_t> bytes(file.extent.size);
-    if (const Status status = impl_->payload().Read(file.extent.offset, bytes); !status.ok()) {
+    if (const Status status = impl_->ReadPiece(file.extent, bytes, cancel); !status.ok()) {
       return WhileReading(status, "file '" + file.name + "'");
     }
     if (Hash64(bytes) != file.extent.hash) {

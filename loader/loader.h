@@ -20,26 +20,33 @@
 #include "format/format.h"
 #include "loader/aligned_buffer.h"
 #include "loader/http_url.h"  // IWYU pragma: export
+#include "loader/io_mode.h"
 #include "loader/remote_options.h"
 #include "loader/tensor_slice.h"
 
 namespace nwc {
 
-// kAuto: io_uring, or pread where the system refuses it. kUring: io_uring or kIo.
-enum class IoMode : uint8_t { kAuto, kUring, kPread };
+// What LoadOptions::threads = 0 stands for: the processors that this process may use, by its
+// affinity mask, and no more than a cgroup's limit on processor time keeps busy.
+[[nodiscard]] size_t DefaultDecodeThreads();
 
-// NWC_IO=pread or NWC_IO=uring in the environment decides for kAuto. Bytes in memory are copied,
-// whatever `io` says.
 struct LoadOptions {
+  // For kAuto NWC_IO of the environment decides, with the same names; where it is not set, the kind
+  // of file system and whether the file is in memory already. A mode that was asked for, here or
+  // there, and that the system refuses is kIo when the file is opened; one that needs a file is
+  // kUsage for bytes in memory or on a web server.
   IoMode io = IoMode::kAuto;
   // Most compressed bytes in flight in one call; at least the largest chunk wanted (else kUsage).
   // Slices need also memory for one decoded tile a thread.
   size_t staging_bytes = 64 << 20;
-  int threads = 0;              // decoding threads; 0: one a core
+  int threads = 0;              // decoding threads; 0: DefaultDecodeThreads() on opening
   bool verify = true;           // check every chunk's hash (R20, R21); R34 is always checked
   bool verify_decoded = false;  // check whole tensors' decoded hash too (R29); slices have none
   Simd simd = BestSimd();
   RemoteOptions remote;  // for http:// and https://
+  // Gets a line for each container that was opened: its path, the way of reading and why. Shards of
+  // a set on a web server are opened by several threads at once, which may call it at once.
+  std::function<void(const std::string& line)> log;
 };
 
 struct Tensor {
@@ -55,12 +62,13 @@ struct LoadStatistics {
   uint64_t bytes_read = 0;
   uint64_t bytes_decoded = 0;
   uint64_t reads = 0;       // read requests
-  bool used_uring = false;  // false: pread, a copy, or nothing to read
+  bool used_uring = false;  // with or without O_DIRECT; false: threads, or nothing to read
   size_t peak_staging_bytes = 0;
   double seconds = 0;
 };
 
 class ByteSource;
+struct PipelinePart;
 
 class Loader {
  public:
@@ -79,16 +87,18 @@ class Loader {
   [[nodiscard]] const Index& index() const;
   [[nodiscard]] const Superblock& superblock() const;
   [[nodiscard]] const std::string& path() const;
-  // Which way of reading runs and why: "io_uring, 16 reads in flight" or "pread: io_uring refused
-  // (Operation not permitted)".
+  // Which way of reading runs and why: "io_uring: asked for" or "pread: io_uring refused (Operation
+  // not permitted)".
   [[nodiscard]] std::string io_description() const;
   // Position of a tensor in the index, or kNotFound with a hint of similar names.
   [[nodiscard]] Result<size_t> Find(std::string_view name) const;
 
   // A slice of a tensor reads and checks only the chunks it touches, and the tensor's side
-  // information (codes of rows and columns), which is small, as a whole.
-  Result<Tensor> Load(std::string_view name, const TensorSlice& slice = {}) const;
-  Result<Tensor> Load(size_t number, const TensorSlice& slice = {}) const;
+  // information (codes of rows and columns), which is small, as a whole. `cancel` as for Stream.
+  Result<Tensor> Load(std::string_view name, const TensorSlice& slice = {},
+                      const std::atomic<bool>* cancel = nullptr) const;
+  Result<Tensor> Load(size_t number, const TensorSlice& slice = {},
+                      const std::atomic<bool>* cancel = nullptr) const;
 
   // Loads what `requests` ask for (each tensor at most once) and calls `ready` with each tensor as
   // soon as its slice is there, in the order of the requests, one call at a time, on the calling
@@ -99,10 +109,9 @@ class Loader {
   // had begun. Tensors that are ready but not yet taken count towards no budget other than their
   // own memory; at most two decoded tensors wait beyond the one being handed over.
   //
-  // Soon after another thread sets *cancel (milliseconds, but no sooner than chunks being decoded,
-  // a neural codec being read and reads that the operating system has begun are done) the stream
-  // ends with kCancelled; its threads are over and its memory is free when it returns. A callback
-  // is waited for.
+  // Soon after another thread sets *cancel (milliseconds, but no sooner than chunks being decoded
+  // and reads that the operating system has begun are done) the stream ends with kCancelled; its
+  // threads are over and its memory is free when it returns. A callback is waited for.
   Status Stream(std::span<const TensorRequest> requests, const std::function<Status(Tensor)>& ready,
                 LoadStatistics* statistics = nullptr,
                 const std::atomic<bool>* cancel = nullptr) const;
@@ -116,13 +125,23 @@ class Loader {
   // file and checks them (R34, R35). kUsage for an unknown number.
   [[nodiscard]] Result<ChunkCodec> CodecOf(size_t number) const;
 
-  // A metadata file of the checkpoint, checked (R30).
-  Result<std::vector<uint8_t>> LoadFile(size_t file_number) const;
+  // A metadata file of the checkpoint, checked (R30). `cancel` as for Stream.
+  Result<std::vector<uint8_t>> LoadFile(size_t file_number,
+                                        const std::atomic<bool>* cancel = nullptr) const;
 
-  // The source the loader reads from, without a cache: for tools that check raw ranges.
+  // Bytes of the file as they are, with several reads at once in the way the loader reads, but past
+  // a cache: the first `size_bytes` of *buffer, which grows to that. `cancel` as for Stream.
+  Status ReadRange(uint64_t offset, uint64_t size_bytes, AlignedBuffer* buffer,
+                   const std::atomic<bool>* cancel = nullptr) const;
+  // The source the loader reads from, without a cache.
   [[nodiscard]] const ByteSource& source() const;
 
  private:
+  friend class ModelLoader;  // streams from several loaders at once
+  // What a pipeline needs to load `requests`; adds what was read for codecs to *codec_bytes, which
+  // the part refers to, as it does to this loader.
+  [[nodiscard]] PipelinePart Part(std::vector<TensorRequest> requests, uint64_t* codec_bytes) const;
+
   struct Impl;
   explicit Loader(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

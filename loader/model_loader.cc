@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "loader/name_hint.h"
+#include "loader/pipeline.h"
 #include "loader/shard_set.h"
 #include "loader/without_exceptions.h"
 
@@ -20,15 +21,6 @@ Status HeldTwice(const Loader& first, const Loader& second, const std::string& w
 bool SameSources(const std::vector<ShardInfo>& a, const std::vector<ShardInfo>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const ShardInfo& x, const ShardInfo& y) { return x.name == y.name; });
-}
-
-void Add(const LoadStatistics& part, LoadStatistics* sum) {
-  sum->bytes_read += part.bytes_read;
-  sum->bytes_decoded += part.bytes_decoded;
-  sum->reads += part.reads;
-  sum->used_uring = sum->used_uring || part.used_uring;
-  sum->peak_staging_bytes = std::max(sum->peak_staging_bytes, part.peak_staging_bytes);
-  sum->seconds += part.seconds;
 }
 
 }  // namespace
@@ -96,6 +88,18 @@ uint64_t ModelLoader::index_bytes() const {
   return sum;
 }
 
+std::string ModelLoader::io_description() const {
+  std::vector<std::string> descriptions;
+  std::string all;
+  for (const auto& shard : shards_) {
+    const std::string one = shard->io_description();
+    if (std::find(descriptions.begin(), descriptions.end(), one) != descriptions.end()) continue;
+    all += (all.empty() ? "" : "; ") + one;
+    descriptions.push_back(one);
+  }
+  return all;
+}
+
 const TensorInfo& ModelLoader::tensor(size_t tensor) const {
   const ShardPlace& at = tensors_[tensor];
   return shards_[at.shard]->index().tensors[at.number];
@@ -124,19 +128,22 @@ std::vector<size_t> ModelLoader::All() const {
   return numbers;
 }
 
-Result<Tensor> ModelLoader::Load(std::string_view name, const TensorSlice& slice) const {
+Result<Tensor> ModelLoader::Load(std::string_view name, const TensorSlice& slice,
+                                 const std::atomic<bool>* cancel) const {
   NWC_ASSIGN_OR_RETURN(const size_t number, Find(name));
-  return Load(number, slice);
+  return Load(number, slice, cancel);
 }
 
-Result<Tensor> ModelLoader::Load(size_t tensor, const TensorSlice& slice) const {
+Result<Tensor> ModelLoader::Load(size_t tensor, const TensorSlice& slice,
+                                 const std::atomic<bool>* cancel) const {
   return WithoutExceptions(path_, [&]() -> Result<Tensor> {
     std::optional<Tensor> loaded;
     const TensorRequest request{tensor, slice};
-    NWC_RETURN_IF_ERROR(Stream(std::span(&request, 1), [&](Tensor ready) -> Status {
+    const auto keep = [&](Tensor ready) -> Status {
       loaded = std::move(ready);
       return {};
-    }));
+    };
+    NWC_RETURN_IF_ERROR(Stream(std::span(&request, 1), keep, nullptr, cancel));
     return std::move(*loaded);
   });
 }
@@ -159,39 +166,34 @@ Status ModelLoader::CheckRequests(std::span<const TensorRequest> requests) const
   return {};
 }
 
-Status ModelLoader::StreamRuns(std::span<const TensorRequest> requests,
-                               const std::function<Status(Tensor)>& ready,
-                               LoadStatistics* statistics, const std::atomic<bool>* cancel) const {
-  std::vector<TensorRequest> run;
+std::vector<PipelinePart> ModelLoader::Parts(std::span<const TensorRequest> requests,
+                                             uint64_t* codec_bytes) const {
+  std::vector<PipelinePart> parts;
   for (size_t i = 0; i < requests.size();) {
     const size_t shard = tensors_[requests[i].number].shard;
-    run.clear();
+    std::vector<TensorRequest> run;
     for (; i < requests.size() && tensors_[requests[i].number].shard == shard; ++i) {
       run.push_back({tensors_[requests[i].number].number, requests[i].slice});
     }
-    LoadStatistics part;
-    const auto hand_over = [&](Tensor tensor) -> Status {
-      tensor.number += first_[shard];
-      return ready(std::move(tensor));
-    };
-    const Status status =
-        shards_[shard]->Stream(std::span<const TensorRequest>(run), hand_over, &part, cancel);
-    Add(part, statistics);
-    NWC_RETURN_IF_ERROR(status);
+    parts.push_back(shards_[shard]->Part(std::move(run), codec_bytes));
+    parts.back().first_number = first_[shard];
   }
-  return {};
+  if (parts.empty()) parts.push_back(shards_[0]->Part({}, codec_bytes));
+  return parts;
 }
 
 Status ModelLoader::Stream(std::span<const TensorRequest> requests,
                            const std::function<Status(Tensor)>& ready, LoadStatistics* statistics,
                            const std::atomic<bool>* cancel) const {
-  LoadStatistics sum;
-  const Status status = WithoutExceptions(path_, [&]() -> Status {
+  if (statistics != nullptr) *statistics = {};
+  return WithoutExceptions(path_, [&]() -> Status {
     NWC_RETURN_IF_ERROR(CheckRequests(requests));
-    return StreamRuns(requests, ready, &sum, cancel);
+    uint64_t codec_bytes = 0;
+    const PipelineInput input{path_, Parts(requests, &codec_bytes), cancel};
+    const Status status = RunPipeline(input, ready, statistics);
+    if (statistics != nullptr) statistics->bytes_read += codec_bytes;
+    return status;
   });
-  if (statistics != nullptr) *statistics = sum;
-  return status;
 }
 
 Status ModelLoader::Stream(const std::vector<size_t>& tensors,
@@ -205,12 +207,13 @@ Status ModelLoader::Stream(const std::vector<size_t>& tensors,
   });
 }
 
-Result<std::vector<uint8_t>> ModelLoader::LoadFile(size_t file) const {
+Result<std::vector<uint8_t>> ModelLoader::LoadFile(size_t file,
+                                                   const std::atomic<bool>* cancel) const {
   if (file >= files_.size()) {
     return Status(ErrorCode::kNotFound, path_ + ": file number " + std::to_string(file) + " of " +
                                             std::to_string(files_.size()));
   }
-  return shards_[files_[file].shard]->LoadFile(files_[file].number);
+  return shards_[files_[file].shard]->LoadFile(files_[file].number, cancel);
 }
 
 }  // namespace nwc

@@ -44,6 +44,8 @@ class ModelLoader {
   [[nodiscard]] const Loader& shard(size_t number) const { return *shards_[number]; }
   [[nodiscard]] uint64_t file_bytes() const;   // of all shards
   [[nodiscard]] uint64_t index_bytes() const;  // superblocks and indexes of all shards
+  // Loader::io_description of every shard, each once, with "; " between.
+  [[nodiscard]] std::string io_description() const;
 
   [[nodiscard]] size_t tensor_count() const { return tensors_.size(); }
   [[nodiscard]] const ShardPlace& place(size_t tensor) const { return tensors_[tensor]; }
@@ -57,15 +59,15 @@ class ModelLoader {
   [[nodiscard]] Result<size_t> Find(std::string_view name) const;
   [[nodiscard]] std::vector<size_t> All() const;
 
-  Result<Tensor> Load(std::string_view name, const TensorSlice& slice = {}) const;
-  Result<Tensor> Load(size_t tensor, const TensorSlice& slice = {}) const;
+  Result<Tensor> Load(std::string_view name, const TensorSlice& slice = {},
+                      const std::atomic<bool>* cancel = nullptr) const;
+  Result<Tensor> Load(size_t tensor, const TensorSlice& slice = {},
+                      const std::atomic<bool>* cancel = nullptr) const;
 
-  // As Loader::Stream. Requests that follow each other in one shard are read together; then comes
-  // the next shard, so one call never has more than one shard's staging memory in flight, and an
-  // order that goes from shard to shard and back costs a fresh start of reading each time. All
-  // requests are checked before anything is read, but for whether LoadOptions::staging_bytes is
-  // enough, which is found when their shard is reached. Statistics are sums over the shards,
-  // staging memory the largest.
+  // As Loader::Stream, through all shards at once: a shard's reads begin while tensors of the one
+  // before are being decoded, and one LoadOptions::staging_bytes, the smallest of the shards', is
+  // the budget for all. All requests are checked before anything is read. While it runs it has 40
+  // bytes for each chunk that is wanted, beside the 24 of the index.
   Status Stream(std::span<const TensorRequest> requests, const std::function<Status(Tensor)>& ready,
                 LoadStatistics* statistics = nullptr,
                 const std::atomic<bool>* cancel = nullptr) const;
@@ -75,15 +77,16 @@ class ModelLoader {
                 const std::atomic<bool>* cancel = nullptr) const;
 
   // A metadata file of the checkpoint, checked (R30).
-  Result<std::vector<uint8_t>> LoadFile(size_t file) const;
+  Result<std::vector<uint8_t>> LoadFile(size_t file,
+                                        const std::atomic<bool>* cancel = nullptr) const;
 
  private:
   ModelLoader() = default;
   Status Number();
   Status CheckRequests(std::span<const TensorRequest> requests) const;
-  Status StreamRuns(std::span<const TensorRequest> requests,
-                    const std::function<Status(Tensor)>& ready, LoadStatistics* statistics,
-                    const std::atomic<bool>* cancel) const;
+  // Requests that follow each other in one shard are a part.
+  [[nodiscard]] std::vector<PipelinePart> Parts(std::span<const TensorRequest> requests,
+                                                uint64_t* codec_bytes) const;
 
   std::string path_;
   std::vector<std::unique_ptr<Loader>> shards_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <new>
+#include <iterator>
 #include <utility>
 
 #include "loader/file_source.h"
@@ -16,39 +16,86 @@ constexpr size_t kOpenTensors = 3;      // the one being handed over and two beh
 constexpr uint64_t kReadsInBudget = 4;  // a small budget still holds a few reads
 constexpr std::chrono::milliseconds kCancelPoll(5);
 
-uint64_t ReadLimit(const PipelineInput& input) {
-  return std::clamp<uint64_t>(input.options->staging_bytes / kReadsInBudget, 1,
-                              input.source->traits().joined_bytes);
+// One budget for all parts.
+uint64_t Budget(const PipelineInput& input) {
+  uint64_t budget = input.parts.front().options->staging_bytes;
+  for (const PipelinePart& part : input.parts) {
+    budget = std::min<uint64_t>(budget, part.options->staging_bytes);
+  }
+  return budget;
+}
+
+bool ReadsDirectly(const PipelineInput& input) {
+  return std::any_of(input.parts.begin(), input.parts.end(),
+                     [](const PipelinePart& part) { return part.io->from.direct >= 0; });
+}
+
+size_t RoomAlignment(const PipelineInput& input) {
+  return ReadsDirectly(input) ? kDirectBlock : StagingRing::kAlignment;
 }
 
 // More than `useful` only costs cache and page faults: reads are never that far ahead.
 uint64_t StagingBytes(const FetchPlan& plan, const PipelineInput& input) {
-  const LoadOptions& options = *input.options;
-  const uint64_t useful = std::max(2 * kReadsInFlight * input.source->traits().joined_bytes,
-                                   kReadsInBudget * plan.largest_read_bytes);
-  const uint64_t all = plan.total_bytes + plan.reads.size() * StagingRing::kAlignment;
-  return std::min({useful, all, uint64_t{options.staging_bytes}});
+  uint64_t joined = 0;
+  for (const PipelinePart& part : input.parts) {
+    joined = std::max(joined, part.source().traits().joined_bytes);
+  }
+  const uint64_t useful =
+      std::max(2 * kReadsInFlight * joined, kReadsInBudget * plan.largest_read_bytes);
+  const uint64_t all = plan.total_bytes + plan.reads.size() * RoomAlignment(input);
+  return std::min({useful, all, Budget(input)});
 }
 
 // A read beyond the budget is one extent: the limit that joins extents is below the budget.
-Status CheckBudget(const FetchPlan& plan, const PipelineInput& input) {
-  if (plan.largest_read_bytes <= input.options->staging_bytes) return {};
+Status CheckBudget(const FetchPlan& plan, const PipelinePart& part, uint64_t budget) {
+  if (plan.largest_read_bytes <= budget) return {};
   const FetchPiece& piece = plan.pieces[plan.reads[plan.largest_read].piece_begin];
   const std::string what = piece.chunk == FetchPiece::kSideInfo
                                ? "side information"
                                : "chunk " + std::to_string(piece.chunk);
   return Status(ErrorCode::kUsage,
-                "tensor '" + input.index->tensors[plan.requests[piece.tensor].number].name + "' " +
+                "tensor '" + part.index->tensors[plan.requests[piece.tensor].number].name + "' " +
                     what + " has " + std::to_string(piece.size_bytes) +
-                    " bytes, staging_bytes allows " + std::to_string(input.options->staging_bytes) +
-                    ": allow at least " + std::to_string(plan.largest_read_bytes));
+                    " bytes, staging_bytes allows " + std::to_string(budget) + ": allow at least " +
+                    std::to_string(plan.largest_read_bytes));
 }
 
-size_t DecodeThreads(const LoadOptions& options, const FetchPlan& plan) {
-  const size_t wanted = options.threads > 0
-                            ? static_cast<size_t>(options.threads)
-                            : std::max<size_t>(1, std::thread::hardware_concurrency());
-  return std::min(wanted, plan.pieces.size());
+Result<FetchPlan> PlanPart(const PipelinePart& part, uint64_t budget) {
+  const ReadTraits traits = part.source().traits();
+  const uint64_t read_limit = std::clamp<uint64_t>(budget / kReadsInBudget, 1, traits.joined_bytes);
+  NWC_ASSIGN_OR_RETURN(FetchPlan plan,
+                       PlanFetch(*part.index, part.requests, read_limit, traits.gap_bytes));
+  NWC_RETURN_IF_ERROR(CheckBudget(plan, part, budget));
+  if (part.io->from.direct >= 0) {
+    AlignReads(kDirectBlock, part.source().size(), budget, &plan);
+  }
+  return plan;
+}
+
+Result<FetchPlan> PlanAll(const PipelineInput& input) {
+  const uint64_t budget = Budget(input);
+  FetchPlan plan;
+  for (size_t p = 0; p < input.parts.size(); ++p) {
+    const auto next = PlanPart(input.parts[p], budget);
+    if (!next.ok()) return next.status().WithContext(input.parts[p].source().name());
+    AppendPlan(*next, p, &plan);
+  }
+  return plan;
+}
+
+Result<std::vector<ChunkCodec>> AllCodecs(const PipelineInput& input) {
+  std::vector<ChunkCodec> all;
+  for (const PipelinePart& part : input.parts) {
+    NWC_ASSIGN_OR_RETURN(auto codecs, part.codecs(part.requests, input.cancel));
+    std::move(codecs.begin(), codecs.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+size_t DecodeThreads(const PipelineInput& input, const FetchPlan& plan) {
+  int threads = 1;
+  for (const PipelinePart& part : input.parts) threads = std::max(threads, part.options->threads);
+  return std::min(static_cast<size_t>(threads), plan.pieces.size());
 }
 
 bool Cancelled(const PipelineInput& input) {
@@ -56,7 +103,7 @@ bool Cancelled(const PipelineInput& input) {
 }
 
 Status CancelledError(const PipelineInput& input) {
-  return Status(ErrorCode::kCancelled, input.source->name() + ": loading was cancelled");
+  return Status(ErrorCode::kCancelled, input.name + ": loading was cancelled");
 }
 
 // Its chunk list would be most of it.
@@ -71,32 +118,34 @@ TensorInfo WithoutChunks(const TensorInfo& info) {
 Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor)>& ready,
                    LoadStatistics* statistics) {
   if (statistics != nullptr) *statistics = {};
-  const std::string& file = input.source->name();
-  auto plan =
-      PlanFetch(*input.index, input.requests, ReadLimit(input), input.source->traits().gap_bytes);
-  if (!plan.ok()) return plan.status().WithContext(file);
-  if (const Status status = CheckBudget(*plan, input); !status.ok()) {
-    return status.WithContext(file);
-  }
+  NWC_ASSIGN_OR_RETURN(FetchPlan plan, PlanAll(input));
   if (Cancelled(input)) return CancelledError(input);
-  NWC_ASSIGN_OR_RETURN(const std::vector<ChunkCodec> codecs, input.codecs());
-  return Pipeline(input, std::move(*plan), codecs).Run(ready, statistics);
+  const auto codecs = AllCodecs(input);
+  if (!codecs.ok() && Cancelled(input)) return CancelledError(input);
+  NWC_RETURN_IF_ERROR(codecs.status());
+  return Pipeline(input, std::move(plan), *codecs).Run(ready, statistics);
 }
 
 Pipeline::Pipeline(const PipelineInput& input, FetchPlan plan,
                    const std::vector<ChunkCodec>& codecs)
     : input_(input),
       plan_(std::move(plan)),
-      settings_{input.source->name(), input.options->verify, input.options->verify_decoded,
-                input.options->simd},
-      staging_(StagingBytes(plan_, input)),
+      staging_(StagingBytes(plan_, input), RoomAlignment(input)),
       reads_(plan_.reads.size()) {
+  settings_.reserve(input.parts.size());  // tensors refer to them
   tensors_.reserve(plan_.requests.size());
-  for (size_t i = 0; i < plan_.requests.size(); ++i) {
-    const TensorRequest& request = plan_.requests[i];
-    const TensorInfo& info = input.index->tensors[request.number];
-    TensorState& tensor = tensors_.emplace_back(info, request.slice, settings_, codecs[i]);
-    tensor.decodable = info.side() == nullptr;
+  for (const PipelinePart& part : input.parts) {
+    const LoadOptions& options = *part.options;
+    settings_.push_back(
+        {part.source().name(), options.verify, options.verify_decoded, options.simd});
+    for (size_t i = 0; i < part.requests.size(); ++i) {
+      const TensorRequest& request = plan_.requests[tensors_.size()];
+      const TensorInfo& info = part.index->tensors[request.number];
+      TensorState& tensor =
+          tensors_.emplace_back(info, request.slice, settings_.back(), codecs[tensors_.size()]);
+      tensor.number = part.first_number + request.number;
+      tensor.decodable = info.side() == nullptr;
+    }
   }
   for (const FetchPiece& piece : plan_.pieces) {
     if (piece.chunk != FetchPiece::kSideInfo) ++tensors_[piece.tensor].chunks_left;
@@ -112,8 +161,8 @@ Pipeline::~Pipeline() {
 
 Status Pipeline::Run(const std::function<Status(Tensor)>& ready, LoadStatistics* statistics) {
   const auto begin = std::chrono::steady_clock::now();
-  Status status = Start();
-  if (status.ok()) status = HandOver(ready);
+  Start();
+  const Status status = HandOver(ready);
   Stop();
   if (statistics != nullptr) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
@@ -124,32 +173,27 @@ Status Pipeline::Run(const std::function<Status(Tensor)>& ready, LoadStatistics*
   return status;
 }
 
-Status Pipeline::Start() {
-  if (plan_.reads.empty()) return {};
-  auto block = AlignedBuffer::Allocate(staging_.capacity_bytes(), kPageBytes);
-  if (!block.ok()) return block.status().WithContext(settings_.file_name + ": staging memory");
-  block_ = std::move(*block);
-  const size_t depth = std::min(kReadsInFlight, plan_.reads.size());
-  NWC_ASSIGN_OR_RETURN(queue_,
-                       ReadQueue::Create(*input_.source, *input_.io, depth, block_.mutable_span()));
-  statistics_.used_uring = queue_->uses_uring();
+void Pipeline::Start() {
+  if (plan_.reads.empty()) return;
   const auto guarded = [this](void (Pipeline::*loop)()) {
-    try {
+    Status status = WithoutExceptions(input_.name, [&]() -> Status {
       (this->*loop)();
-    } catch (const std::bad_alloc&) {
-      End(OutOfMemory(settings_.file_name));
-    }
+      return {};
+    });
+    if (!status.ok()) End(std::move(status));
   };
-  const size_t decode_threads = DecodeThreads(*input_.options, plan_);
+  const size_t decode_threads = DecodeThreads(input_, plan_);
   threads_.reserve(decode_threads + 1);
   threads_.emplace_back(guarded, &Pipeline::ReadLoop);
   for (size_t i = 0; i < decode_threads; ++i) threads_.emplace_back(guarded, &Pipeline::DecodeLoop);
-  return {};
 }
 
 void Pipeline::Stop() {
   End({});
-  if (queue_ != nullptr) queue_->Interrupt();
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_ != nullptr) queue_->Interrupt();
+  }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -165,7 +209,22 @@ void Pipeline::End(Status status) {
   whole_.notify_all();
 }
 
+Status Pipeline::MakeQueue() {
+  auto block = AlignedBuffer::Allocate(staging_.capacity_bytes(), kPageBytes);
+  if (!block.ok()) return block.status().WithContext(input_.name + ": staging memory");
+  block_ = std::move(*block);
+  std::vector<const IoChoice*> choices;
+  for (const PipelinePart& part : input_.parts) choices.push_back(part.io);
+  const size_t depth = std::min(kReadsInFlight, plan_.reads.size());
+  NWC_ASSIGN_OR_RETURN(auto queue, ReadQueue::Create(choices, depth, block_.mutable_span()));
+  const std::lock_guard lock(mutex_);
+  queue_ = std::move(queue);
+  statistics_.used_uring = queue_->uses_uring();
+  return {};
+}
+
 void Pipeline::ReadLoop() {
+  if (Status status = MakeQueue(); !status.ok()) return End(std::move(status));
   while (true) {
     if (!BeginReads()) return;
     if (queue_->in_flight() == 0) {
@@ -198,7 +257,8 @@ bool Pipeline::BeginReads() {
     if (read.size_bytes == 0) {
       Arrive(number);
     } else {
-      queue_->Submit({read.offset, StagedBytes(number, 0, read.size_bytes), number});
+      queue_->Submit({input_.parts[read.part].io->from, read.offset,
+                      StagedBytes(number, 0, read.size_bytes), number});
     }
   }
 }
@@ -216,7 +276,7 @@ bool Pipeline::WaitForRoom() {
 std::string Pipeline::TensorsOf(const FetchRead& read) const {
   const auto name = [this](size_t piece) {
     const size_t request = plan_.pieces[piece].tensor;
-    const std::string& tensor = input_.index->tensors[plan_.requests[request].number].name;
+    const std::string& tensor = tensors_[request].assembly.info().name;
     return "'" + tensor.substr(0, kMaxNameInMessage) + "'";
   };
   const std::string first = name(read.piece_begin), last = name(read.piece_end - 1);
@@ -334,7 +394,7 @@ Status Pipeline::HandOver(const std::function<Status(Tensor)>& ready) {
       statistics_.bytes_decoded += tensor.bytes.size();
     }
     tensor.info = WithoutChunks(tensors_[i].assembly.info());
-    tensor.number = plan_.requests[i].number;
+    tensor.number = tensors_[i].number;
     tensor.slice = plan_.requests[i].slice;
     NWC_RETURN_IF_ERROR(ready(std::move(tensor)));
   }

@@ -1,7 +1,9 @@
 // Reads, checks and decodes the tensors of a plan at the same time, within a budget of staging
-// memory, and hands them over in the order they were asked for.
+// memory, and hands them over in the order they were asked for. The plan may go through several
+// containers: reads of the next one begin while tensors of the one before are being decoded.
 //
-//   reader thread   plan -> room in the staging block -> read -> pieces arrive
+//   reader thread   makes the staging block, which so lies near it; plan -> room in it -> read ->
+//                   pieces arrive
 //   decode threads  piece -> hash -> tensor's buffer (through scratch of its own where only a part
 //                   of the tile is wanted)
 //   calling thread  opens tensors (allocates their buffers), hands whole ones over
@@ -32,16 +34,25 @@
 
 namespace nwc {
 
-// What a pipeline works on; all of it outlives the pipeline.
-struct PipelineInput {
-  const ByteSource* source = nullptr;
+// Some tensors of one container. What it points to outlives the pipeline.
+struct PipelinePart {
   const Index* index = nullptr;
   const LoadOptions* options = nullptr;
   const IoChoice* io = nullptr;
-  std::span<const TensorRequest> requests;
+  std::vector<TensorRequest> requests;
+  size_t first_number = 0;  // is added to the numbers of tensors that are handed over
+  // The codecs of requests, one each; called once, when the plan is known to be possible.
+  std::function<Result<std::vector<ChunkCodec>>(std::span<const TensorRequest>,
+                                                const std::atomic<bool>* cancel)>
+      codecs;
+
+  [[nodiscard]] const ByteSource& source() const { return *io->from.source; }
+};
+
+struct PipelineInput {
+  std::string name;                           // of the whole, for messages
+  std::vector<PipelinePart> parts;            // one after the other; not empty
   const std::atomic<bool>* cancel = nullptr;  // ends it when set, or null
-  // The codecs of `requests`, one each; called once, when the plan is known to be possible.
-  std::function<Result<std::vector<ChunkCodec>>()> codecs;
 };
 
 // Runs once. May throw std::bad_alloc or std::system_error, and what `ready` throws; threads and
@@ -52,7 +63,7 @@ Status RunPipeline(const PipelineInput& input, const std::function<Status(Tensor
 
 class Pipeline {
  public:
-  // `codecs`: of the tensors wanted.
+  // `plan` and `codecs`: of the tensors of all parts.
   Pipeline(const PipelineInput& input, FetchPlan plan, const std::vector<ChunkCodec>& codecs);
   ~Pipeline();  // stops and joins all threads
   Pipeline(const Pipeline&) = delete;
@@ -71,6 +82,7 @@ class Pipeline {
                 const ChunkCodec& codec)
         : assembly(info, slice, settings, codec) {}
     TensorAssembly assembly;
+    size_t number = 0;            // of the tensor when it is handed over
     std::vector<Arrival> parked;  // came before they could be decoded
     size_t chunks_left = 0;
     bool open = false;       // has its buffer
@@ -82,11 +94,12 @@ class Pipeline {
     size_t pieces_left = 0;
   };
 
-  Status Start();
+  void Start();
   void Stop();
   void End(Status status);  // all threads; the first status is kept
 
   // Reader thread.
+  Status MakeQueue();
   void ReadLoop();
   bool BeginReads();
   bool WaitForRoom();
@@ -110,17 +123,17 @@ class Pipeline {
   Status HandOver(const std::function<Status(Tensor)>& ready);
   Status WaitUntilWhole(size_t tensor);
 
-  const PipelineInput input_;
+  const PipelineInput& input_;
   const FetchPlan plan_;
-  const AssemblySettings settings_;
-  AlignedBuffer block_;               // of staging memory; outlives the queue that reads into it
-  std::unique_ptr<ReadQueue> queue_;  // reader thread only, but for Interrupt
+  std::vector<AssemblySettings> settings_;  // of each part
+  AlignedBuffer block_;  // of staging memory; outlives the queue that reads into it
 
   // Guards what follows up to status_ and statistics_. A tensor's assembly is the calling thread's
   // until the tensor is open and once it is whole, else the decode threads'; a read's room is fixed
   // from its begin until its last piece is finished.
   std::mutex mutex_;
   std::condition_variable room_, work_, whole_;
+  std::unique_ptr<ReadQueue> queue_;  // set once, and used by the reader thread but for Interrupt
   StagingRing staging_;
   std::vector<ReadState> reads_;
   std::vector<TensorState> tensors_;

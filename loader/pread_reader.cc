@@ -1,13 +1,19 @@
 #include "loader/pread_reader.h"
 
 #include <cassert>
+#include <chrono>
 #include <new>
 
 #include "loader/without_exceptions.h"
 
 namespace nwc {
+namespace {
 
-PreadReader::PreadReader(const ByteSource& source, size_t threads) : source_(source) {
+constexpr std::chrono::milliseconds kCancelPoll(5);
+
+}  // namespace
+
+PreadReader::PreadReader(size_t threads) {
   threads_.reserve(threads);
   try {
     for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
@@ -43,12 +49,16 @@ void PreadReader::Submit(const ReadRequest& request) {
   wake_.notify_one();
 }
 
-ReadCompletion PreadReader::Wait() {
+ReadCompletion PreadReader::Wait(const std::atomic<bool>* cancel) {
   assert(in_flight_ > 0);
   std::unique_lock lock(mutex_);
-  completed_.wait(lock, [this] { return stopped_ || !completions_.empty(); });
-  if (completions_.empty())
+  const auto done = [this] { return stopped_ || !completions_.empty(); };
+  if (cancel == nullptr) completed_.wait(lock, done);
+  while (!completed_.wait_for(lock, kCancelPoll, done) && !*cancel) {
+  }
+  if (completions_.empty()) {
     return {ReadCompletion::kNoRequest, Status(ErrorCode::kCancelled, "reading was interrupted")};
+  }
   ReadCompletion completion = std::move(completions_.front());
   completions_.erase(completions_.begin());
   --in_flight_;
@@ -65,9 +75,10 @@ void PreadReader::Run() {
     lock.unlock();
     Status status;
     try {
-      status = source_.ReadUnlessStopped(request.offset, request.destination, stopped_);
+      status =
+          request.from.source->ReadUnlessStopped(request.offset, request.destination, stopped_);
     } catch (const std::bad_alloc&) {
-      status = OutOfMemory(source_.name());
+      status = OutOfMemory(request.from.source->name());
     }
     lock.lock();
     completions_.push_back({request.tag, std::move(status)});

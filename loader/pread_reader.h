@@ -1,5 +1,5 @@
-// Reads through ByteSource::Read on a few threads. Submit and Wait belong to one thread, Interrupt
-// to any.
+// Reads through ByteSource::Read on a few threads, of any number of sources. Submit and Wait belong
+// to one thread, Interrupt to any.
 #pragma once
 
 #include <atomic>
@@ -9,30 +9,28 @@
 #include <thread>
 #include <vector>
 
-#include "loader/byte_source.h"
 #include "loader/read_request.h"
 
 namespace nwc {
 
 class PreadReader {
  public:
-  // `source` must outlive the reader. Throws std::system_error when no thread can be started.
-  PreadReader(const ByteSource& source, size_t threads);
+  explicit PreadReader(size_t threads);  // throws std::system_error when none can be started
   // Drops requests that no thread has begun and waits for the others, which the source may give up.
   ~PreadReader();
   PreadReader(const PreadReader&) = delete;
   PreadReader& operator=(const PreadReader&) = delete;
 
   void Submit(const ReadRequest& request);
-  ReadCompletion Wait();  // in_flight() > 0; kCancelled once interrupted
-  void Interrupt();       // no further request is begun, and Wait waits no more
+  // in_flight() > 0; kCancelled once interrupted or, soon after, *cancel is set (or null).
+  ReadCompletion Wait(const std::atomic<bool>* cancel = nullptr);
+  void Interrupt();  // no further request is begun, and Wait waits no more
   [[nodiscard]] size_t in_flight() const { return in_flight_; }
 
  private:
   void Run();
   void Stop();
 
-  const ByteSource& source_;
   size_t in_flight_ = 0;  // submitted and not yet returned by Wait
   std::mutex mutex_;
   std::condition_variable wake_, completed_;

@@ -1,57 +1,31 @@
 #include "loader/read_queue.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 
 namespace nwc {
-namespace {
 
-Status UringRefused(const ByteSource& source, const std::string& reason) {
-  return Status(ErrorCode::kIo, source.name() + ": io_uring was asked for and is refused (" +
-                                    reason + "): use pread");
-}
-
-}  // namespace
-
-Result<IoChoice> ChooseIo(const ByteSource& source, IoMode mode) {
-  if (source.descriptor() < 0) return IoChoice{false, false, source.traits().kind};
-  std::string who = "asked for";
-  if (const char* value = std::getenv("NWC_IO"); mode == IoMode::kAuto && value != nullptr) {
-    const std::string_view name = value;
-    if (name != "pread" && name != "uring") {
-      return Status(ErrorCode::kUsage,
-                    "NWC_IO is '" + std::string(name) + "', expected 'pread' or 'uring'");
-    }
-    mode = name == "pread" ? IoMode::kPread : IoMode::kUring;
-    who = "NWC_IO=" + std::string(name);
-  }
-  if (mode == IoMode::kPread) return IoChoice{false, false, "pread: " + who};
-  const auto probe = UringReader::Create(source, static_cast<unsigned>(kReadsInFlight), {});
-  if (probe.ok()) {
-    return IoChoice{true, mode == IoMode::kUring,
-                    "io_uring, " + std::to_string(kReadsInFlight) + " reads in flight"};
-  }
-  const std::string& reason = probe.status().message();
-  if (mode == IoMode::kUring) return UringRefused(source, reason);
-  return IoChoice{false, false, "pread: io_uring refused (" + reason + ")"};
-}
-
-Result<std::unique_ptr<ReadQueue>> ReadQueue::Create(const ByteSource& source,
-                                                     const IoChoice& choice, size_t depth,
-                                                     MutableByteSpan staging) {
+Result<std::unique_ptr<ReadQueue>> ReadQueue::Create(std::span<const IoChoice* const> choices,
+                                                     size_t depth, MutableByteSpan staging) {
   std::unique_ptr<ReadQueue> queue(new ReadQueue(depth));
-  if (choice.uring) {
-    auto uring = UringReader::Create(source, static_cast<unsigned>(depth), staging);
-    if (uring.ok()) {
-      queue->uring_ = std::move(*uring);
+  const bool uring = std::all_of(choices.begin(), choices.end(),
+                                 [](const IoChoice* choice) { return choice->uses_uring(); });
+  if (uring) {
+    auto reader = UringReader::Create(static_cast<unsigned>(depth), staging);
+    if (reader.ok()) {
+      queue->uring_ = std::move(*reader);
       return queue;
     }
     // It was allowed when the file was opened; locked memory may be short by now.
-    if (choice.required) return UringRefused(source, uring.status().message());
+    for (const IoChoice* choice : choices) {
+      if (!choice->required) continue;
+      return Status(ErrorCode::kIo, choice->from.source->name() +
+                                        ": io_uring was asked for and is refused now (" +
+                                        reader.status().message() + "): use auto or pread");
+    }
   }
-  queue->pread_ =
-      std::make_unique<PreadReader>(source, std::min(depth, source.traits().parallel_reads));
+  size_t threads = 1;
+  for (const IoChoice* choice : choices) threads = std::max(threads, choice->parallel_reads);
+  queue->pread_ = std::make_unique<PreadReader>(std::min(depth, threads));
   return queue;
 }
 
@@ -63,7 +37,9 @@ void ReadQueue::Submit(const ReadRequest& request) {
   }
 }
 
-ReadCompletion ReadQueue::Wait() { return uring_ != nullptr ? uring_->Wait() : pread_->Wait(); }
+ReadCompletion ReadQueue::Wait(const std::atomic<bool>* cancel) {
+  return uring_ != nullptr ? uring_->Wait() : pread_->Wait(cancel);
+}
 
 void ReadQueue::Interrupt() {
   if (pread_ != nullptr) pread_->Interrupt();

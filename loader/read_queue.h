@@ -1,39 +1,30 @@
-// One queue of asynchronous reads over io_uring or, where that is refused, threads with pread.
-// Used by one thread, Interrupt by any.
+// One queue of asynchronous reads over io_uring or, where that is refused, threads with
+// ByteSource::Read. Used by one thread, Interrupt by any.
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <string>
+#include <span>
 
-#include "loader/byte_source.h"
-#include "loader/loader.h"
+#include "loader/io_choice.h"
 #include "loader/pread_reader.h"
 #include "loader/read_request.h"
 #include "loader/uring_reader.h"
 
 namespace nwc {
 
-inline constexpr size_t kReadsInFlight = 16;
-
-// How a loader reads, decided once when it opens.
-struct IoChoice {
-  bool uring = false;
-  bool required = false;    // no falling back to pread
-  std::string description;  // Loader::io_description()
-};
-
-// Asks the kernel whether it allows io_uring. kIo when io_uring was asked for and is refused,
-// kUsage when NWC_IO has an unknown value.
-Result<IoChoice> ChooseIo(const ByteSource& source, IoMode mode);
-
 class ReadQueue {
  public:
-  // Destinations lie inside `staging`, which outlives the queue, as does `source`.
-  static Result<std::unique_ptr<ReadQueue>> Create(const ByteSource& source, const IoChoice& choice,
+  // For requests that read from any of `choices` (at least one), which outlive the queue.
+  // Destinations lie inside `staging`, which outlives it too. io_uring runs where all of them have
+  // it; a source in memory or on a web server takes the others to threads.
+  static Result<std::unique_ptr<ReadQueue>> Create(std::span<const IoChoice* const> choices,
                                                    size_t depth, MutableByteSpan staging);
 
   void Submit(const ReadRequest& request);  // has_room()
-  ReadCompletion Wait();                    // in_flight() > 0
+  // in_flight() > 0. Gives kCancelled soon after *cancel is set (or null), as far as reads can be
+  // left alone.
+  ReadCompletion Wait(const std::atomic<bool>* cancel = nullptr);
   // Ends what can end early: later Waits may give kCancelled. io_uring's reads run to their end.
   void Interrupt();
   [[nodiscard]] size_t in_flight() const;

@@ -6,10 +6,22 @@
 
 #include "format/bytes.h"
 #include "format/status.h"
+#include "loader/byte_source.h"
 
 namespace nwc {
 
+inline constexpr size_t kReadsInFlight = 16;
+// O_DIRECT wants offset, length and memory in multiples of this.
+inline constexpr size_t kDirectBlock = 4096;
+
+// What is read; both outlive the reader.
+struct ReadFrom {
+  const ByteSource* source = nullptr;
+  int direct = -1;  // the same file opened with O_DIRECT, or -1
+};
+
 struct ReadRequest {
+  ReadFrom from;
   uint64_t offset = 0;          // bytes from the start of the source
   MutableByteSpan destination;  // not empty; stays valid until the completion
   size_t tag = 0;

@@ -15,7 +15,7 @@ std::optional<size_t> StagingRing::FindPosition(size_t wanted_bytes) const {
     return 0;
   }
   const size_t tail = blocks_.front().begin;
-  const size_t head = std::min<size_t>(AlignUp(blocks_.back().end, kAlignment), capacity_);
+  const size_t head = std::min<size_t>(AlignUp(blocks_.back().end, alignment_), capacity_);
   const bool wrapped = blocks_.back().begin < tail;
   if (!wrapped && size_bytes <= capacity_ - head) return head;
   const size_t from = wrapped ? head : 0;

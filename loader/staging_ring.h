@@ -11,9 +11,11 @@ namespace nwc {
 
 class StagingRing {
  public:
-  static constexpr size_t kAlignment = 64;  // of every position
+  static constexpr size_t kAlignment = 64;
 
-  explicit StagingRing(size_t capacity_bytes) : capacity_(capacity_bytes) {}
+  // Every position is a multiple of `alignment`.
+  explicit StagingRing(size_t capacity_bytes, size_t alignment = kAlignment)
+      : capacity_(capacity_bytes), alignment_(alignment) {}
 
   struct Room {
     size_t position = 0;  // bytes from the start of the block
@@ -41,6 +43,7 @@ class StagingRing {
   [[nodiscard]] std::optional<size_t> FindPosition(size_t wanted_bytes) const;
 
   size_t capacity_;
+  size_t alignment_;
   std::deque<Block> blocks_;  // oldest first
   uint64_t first_ticket_ = 0;
   size_t used_ = 0;

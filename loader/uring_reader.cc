@@ -24,16 +24,20 @@ void OrderRingLifetimes() {
   sequence.fetch_add(1, std::memory_order_acq_rel);
 }
 
+bool IsAligned(const ReadRequest& request) {
+  return request.offset % kDirectBlock == 0 &&
+         reinterpret_cast<uintptr_t>(request.destination.data()) % kDirectBlock == 0;
+}
+
 }  // namespace
 
-UringReader::UringReader(const ByteSource& source, unsigned depth, MutableByteSpan staging)
-    : source_(source), staging_(staging), ring_(std::make_unique<io_uring>()), slots_(depth) {
+UringReader::UringReader(unsigned depth, MutableByteSpan staging)
+    : staging_(staging), ring_(std::make_unique<io_uring>()), slots_(depth) {
   for (size_t i = depth; i-- > 0;) free_slots_.push_back(i);
 }
 
-Result<std::unique_ptr<UringReader>> UringReader::Create(const ByteSource& source, unsigned depth,
-                                                         MutableByteSpan staging) {
-  std::unique_ptr<UringReader> reader(new UringReader(source, depth, staging));
+Result<std::unique_ptr<UringReader>> UringReader::Create(unsigned depth, MutableByteSpan staging) {
+  std::unique_ptr<UringReader> reader(new UringReader(depth, staging));
   if (const int result = io_uring_queue_init(depth, reader->ring_.get(), 0); result < 0) {
     return Status(ErrorCode::kIo, std::generic_category().message(-result));
   }
@@ -66,9 +70,9 @@ void UringReader::Submit(const ReadRequest& request) {
   assert(!free_slots_.empty() && !request.destination.empty());
   const size_t slot = free_slots_.back();
   free_slots_.pop_back();
+  slots_[slot] = {};
   slots_[slot].request = request;
   slots_[slot].end = request.offset + request.destination.size();
-  slots_[slot].tries = 0;
   Queue(slot);
 }
 
@@ -78,16 +82,20 @@ void UringReader::Queue(size_t slot) {
   assert(entry != nullptr);  // one entry a slot, and the ring has at least as many
   Slot& s = slots_[slot];
   const MutableByteSpan to = s.request.destination;
-  const size_t length = std::min(to.size(), kLongestRead);
+  s.direct =
+      s.request.from.direct >= 0 && !s.refused && IsAligned(s.request) && to.size() >= kDirectBlock;
+  const int descriptor = s.direct ? s.request.from.direct : s.request.from.source->descriptor();
+  size_t length = std::min(to.size(), kLongestRead);
+  if (s.direct) length -= length % kDirectBlock;
   const bool inside = registered_ && to.data() >= staging_.data() &&
                       to.data() + to.size() <= staging_.data() + staging_.size();
   if (inside) {
-    io_uring_prep_read_fixed(entry, source_.descriptor(), to.data(), static_cast<unsigned>(length),
+    io_uring_prep_read_fixed(entry, descriptor, to.data(), static_cast<unsigned>(length),
                              s.request.offset, 0);
   } else {
     // The vectored read is the one that every kernel with io_uring has.
     s.vector = {to.data(), length};
-    io_uring_prep_readv(entry, source_.descriptor(), &s.vector, 1, s.request.offset);
+    io_uring_prep_readv(entry, descriptor, &s.vector, 1, s.request.offset);
   }
   io_uring_sqe_set_data64(entry, slot);
 }
@@ -109,20 +117,27 @@ UringReader::Event UringReader::NextEvent() {
 }
 
 bool UringReader::Advance(const Event& event, Status* status) {
-  ReadRequest& request = slots_[event.slot].request;
+  Slot& slot = slots_[event.slot];
+  ReadRequest& request = slot.request;
+  const std::string& name = request.from.source->name();
+  if (event.result == -EINVAL && slot.direct) {
+    slot.refused = true;
+    Queue(event.slot);
+    return false;
+  }
   if (event.result < 0) {
-    if (IsTransientError(-event.result) && PauseBeforeRetry(++slots_[event.slot].tries)) {
+    if (IsTransientError(-event.result) && PauseBeforeRetry(++slot.tries)) {
       Queue(event.slot);
       return false;
     }
-    *status = ReadFailed(source_.name(), request.offset, -event.result);
+    *status = ReadFailed(name, request.offset, -event.result);
     return true;
   }
   if (event.result == 0) {
-    *status = EndedEarly(source_.name(), request.offset, slots_[event.slot].end);
+    *status = EndedEarly(name, request.offset, slot.end);
     return true;
   }
-  slots_[event.slot].tries = 0;
+  slot.tries = 0;
   const auto got = static_cast<size_t>(event.result);
   request.offset += got;
   request.destination = request.destination.subspan(got);
@@ -138,8 +153,7 @@ ReadCompletion UringReader::Wait() {
     ReadCompletion completion;
     if (abandoned_) {
       completion.status = Status(
-          ErrorCode::kIo,
-          source_.name() + ": io_uring failed: " + std::generic_category().message(-event.result));
+          ErrorCode::kIo, "io_uring failed: " + std::generic_category().message(-event.result));
       return completion;
     }
     if (!Advance(event, &completion.status)) continue;

@@ -1,4 +1,5 @@
-// Reads through io_uring: many in flight from one thread. Submit and Wait belong to one thread.
+// Reads through io_uring: many in flight from one thread, of any number of files. Submit and Wait
+// belong to one thread.
 #pragma once
 
 #include <sys/uio.h>
@@ -7,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "loader/byte_source.h"
 #include "loader/read_request.h"
 
 struct io_uring;
@@ -16,17 +16,19 @@ namespace nwc {
 
 class UringReader {
  public:
-  // At most `depth` reads in flight. `source` has a descriptor and outlives the reader.
-  // Destinations inside `staging`, which may be empty, go without page pinning at every read where
-  // the kernel lets us register it. kIo with the kernel's reason alone when it refuses io_uring.
-  static Result<std::unique_ptr<UringReader>> Create(const ByteSource& source, unsigned depth,
-                                                     MutableByteSpan staging);
+  // At most `depth` reads in flight. Destinations inside `staging`, which may be empty, go without
+  // page pinning at every read where the kernel lets us register it. kIo with the kernel's reason
+  // alone when it refuses io_uring.
+  static Result<std::unique_ptr<UringReader>> Create(unsigned depth, MutableByteSpan staging);
   ~UringReader();  // drains
   UringReader(const UringReader&) = delete;
   UringReader& operator=(const UringReader&) = delete;
 
-  void Submit(const ReadRequest& request);  // in_flight() < depth
-  ReadCompletion Wait();                    // in_flight() > 0
+  // in_flight() < depth; the source has a descriptor. Whole blocks go past the page cache where the
+  // request has a descriptor for that and offset and memory are aligned; the rest, and what the
+  // file system then refuses, through it.
+  void Submit(const ReadRequest& request);
+  ReadCompletion Wait();  // in_flight() > 0
   [[nodiscard]] size_t in_flight() const { return slots_.size() - free_slots_.size(); }
 
   [[nodiscard]] bool registered() const { return registered_; }
@@ -36,9 +38,11 @@ class UringReader {
 
  private:
   struct Slot {
-    ReadRequest request;  // what is left to read
-    uint64_t end = 0;     // offset after the whole request
-    int tries = 0;        // that moved nothing, in a row
+    ReadRequest request;   // what is left to read
+    uint64_t end = 0;      // offset after the whole request
+    int tries = 0;         // that moved nothing, in a row
+    bool direct = false;   // as it was queued last
+    bool refused = false;  // O_DIRECT was
     iovec vector{};
   };
   struct Event {
@@ -46,13 +50,12 @@ class UringReader {
     int result = 0;  // bytes, or negative errno
   };
 
-  UringReader(const ByteSource& source, unsigned depth, MutableByteSpan staging);
+  UringReader(unsigned depth, MutableByteSpan staging);
   void Queue(size_t slot);
   Event NextEvent();
   // Moves a read on; true when nothing is left to do for it.
   bool Advance(const Event& event, Status* status);
 
-  const ByteSource& source_;
   MutableByteSpan staging_;
   std::unique_ptr<io_uring> ring_;
   bool ring_ready_ = false;

@@ -32,6 +32,7 @@ struct LoadSpeed {
   double fastest_seconds = 0;
   double resident_share = 0;  // of the file's pages before a run: the most
   uint64_t bytes_read = 0, bytes_decoded = 0;
+  std::string io;  // the way of reading; auto may choose another for a cold file than for a hot one
 };
 
 struct Outcome {
@@ -74,18 +75,14 @@ std::vector<size_t> Loadable(const Loader& loader) {
 Status LoadOnce(const BenchArguments& arguments, LoadSpeed* speed) {
   NWC_ASSIGN_OR_RETURN(const double resident, ResidentShare(arguments.file));
   speed->resident_share = std::max(speed->resident_share, resident);
-  LoadOptions options;
-  options.threads = arguments.threads;
-  options.remote = arguments.remote;
   const auto begun = std::chrono::steady_clock::now();
-  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
+  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, arguments.load));
   LoadStatistics statistics;
-  const auto discard = [](const Tensor&) -> Status {
-    return StopRequested() ? Status(ErrorCode::kCancelled, "stopped") : Status();
-  };
-  NWC_RETURN_IF_ERROR(loader->Stream(Loadable(*loader), discard, &statistics));
+  const auto discard = [](const Tensor&) -> Status { return {}; };
+  NWC_RETURN_IF_ERROR(loader->Stream(Loadable(*loader), discard, &statistics, &StopRequested()));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
   speed->seconds = seconds.count();
+  speed->io = loader->io_description();
   speed->bytes_read = statistics.bytes_read;
   speed->bytes_decoded = statistics.bytes_decoded;
   return {};
@@ -130,7 +127,9 @@ Status MeasureCold(const BenchArguments& arguments, Outcome* outcome) {
 
 Status MeasureLoads(const BenchArguments& arguments, Outcome* outcome) {
   LoadSpeed warm_up;
-  NWC_RETURN_IF_ERROR(LoadOnce(arguments, &warm_up));
+  BenchArguments through_cache = arguments;  // O_DIRECT would leave the file as cold as it was
+  through_cache.load.io = IoMode::kPread;
+  NWC_RETURN_IF_ERROR(LoadOnce(through_cache, &warm_up));
   NWC_ASSIGN_OR_RETURN(outcome->hot, MeasureLoad(arguments, [] { return Status(); }));
   return MeasureCold(arguments, outcome);
 }
@@ -139,7 +138,11 @@ Status MeasureInMemory(const Loader& loader, const BenchArguments& arguments, Pr
                        Outcome* outcome) {
   NWC_ASSIGN_OR_RETURN(auto sample, ReadSample(loader, kSampleBytes));
   if (sample.empty()) return {};
-  progress->Update("measuring", "hash", 1, kSteps);
+  const auto begin_step = [&](const char* what, uint64_t step) -> Status {
+    progress->Update("measuring", what, step, kSteps);
+    return StopRequested() ? Status(ErrorCode::kCancelled, "stopped") : Status();
+  };
+  NWC_RETURN_IF_ERROR(begin_step("hash", 1));
   outcome->hash = MeasureHash(sample, arguments.runs);
   std::vector<StoredTensor*> all;
   std::array<std::vector<StoredTensor*>, kProfileCount> by_profile;
@@ -147,16 +150,16 @@ Status MeasureInMemory(const Loader& loader, const BenchArguments& arguments, Pr
     all.push_back(&t);
     by_profile[t.info->profile_value].push_back(&t);
   }
-  progress->Update("measuring", "decode, one core", 2, kSteps);
+  NWC_RETURN_IF_ERROR(begin_step("decode, one core", 2));
   for (size_t p = 0; p < by_profile.size(); ++p) {
     if (by_profile[p].empty()) continue;
     NWC_ASSIGN_OR_RETURN(outcome->decode[p], MeasureDecode(by_profile[p], 1, arguments.runs));
   }
   NWC_ASSIGN_OR_RETURN(outcome->decode_all, MeasureDecode(all, 1, arguments.runs));
-  progress->Update("measuring", "decode, all threads", 3, kSteps);
+  NWC_RETURN_IF_ERROR(begin_step("decode, all threads", 3));
   NWC_ASSIGN_OR_RETURN(outcome->decode_threads,
                        MeasureDecode(all, outcome->threads, arguments.runs));
-  progress->Update("measuring", "stages of stream decoding", 4, kSteps);
+  NWC_RETURN_IF_ERROR(begin_step("stages of stream decoding", 4));
   NWC_ASSIGN_OR_RETURN(outcome->stages, MeasureStages(&sample));
   return {};
 }
@@ -208,6 +211,7 @@ Json LoadJson(const std::optional<LoadSpeed>& load) {
   json["file_gb_per_second"] = PerSecond(load->bytes_read, load->seconds) / 1e9;
   json["decoded_gb_per_second"] = PerSecond(load->bytes_decoded, load->seconds) / 1e9;
   json["resident_share_before"] = load->resident_share;
+  json["io"] = load->io;
   return json;
 }
 
@@ -257,7 +261,8 @@ Row LoadRow(const std::string& what, const LoadSpeed& load, const Outcome& outco
           FormatNumber("%.6f", load.seconds),
           FormatNumber("%.6f", load.fastest_seconds),
           std::to_string(outcome.threads) + " threads, " +
-              FormatNumber("%.1f %% of pages resident before", 100 * load.resident_share)};
+              FormatNumber("%.1f %% of pages resident before; ", 100 * load.resident_share) +
+              load.io};
 }
 
 std::string FormatText(const BenchArguments& arguments, const Outcome& outcome) {
@@ -300,12 +305,9 @@ std::string FormatText(const BenchArguments& arguments, const Outcome& outcome) 
 }  // namespace
 
 Status Bench(const BenchArguments& arguments) {
-  LoadOptions options;
-  options.threads = arguments.threads;
-  options.remote = arguments.remote;
-  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, options));
+  NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, arguments.load));
   Outcome outcome;
-  outcome.threads = ThreadCount(arguments.threads);
+  outcome.threads = ThreadCount(arguments.load.threads);
   outcome.io = loader->io_description();
   outcome.file_bytes = loader->superblock().file_size;
   for (const size_t i : Loadable(*loader)) {

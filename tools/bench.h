@@ -9,11 +9,10 @@ namespace nwc {
 
 struct BenchArguments {
   std::string file;
-  int threads = 0;  // 0: one a core
-  int runs = 5;     // the median counts; one run more comes first
+  int runs = 5;  // the median counts; one run more comes first
   bool json = false;
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 Status Bench(const BenchArguments& arguments);

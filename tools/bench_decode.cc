@@ -8,6 +8,7 @@
 
 #include "loader/byte_source.h"
 #include "tools/parallel_for.h"
+#include "tools/stop_signals.h"
 
 namespace nwc {
 namespace {
@@ -24,7 +25,8 @@ Status ReadStored(const Loader& loader, StoredTensor* tensor) {
   const Chunk& last = tensor->info->chunks.back();
   NWC_ASSIGN_OR_RETURN(tensor->stored,
                        AlignedBuffer::Allocate(last.offset + last.size - tensor->begin()));
-  NWC_RETURN_IF_ERROR(loader.source().Read(tensor->begin(), tensor->stored.mutable_span()));
+  NWC_RETURN_IF_ERROR(loader.source().ReadUnlessStopped(
+      tensor->begin(), tensor->stored.mutable_span(), StopRequested()));
   NWC_ASSIGN_OR_RETURN(tensor->decoded, AlignedBuffer::Allocate(tensor->info->decoded_bytes()));
   return {};
 }

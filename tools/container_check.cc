@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <memory>
 
-#include "loader/byte_source.h"
 #include "tools/display.h"
 #include "tools/parallel_for.h"
 
 namespace nwc {
 namespace {
 
-constexpr uint64_t kBatchBytes = 32 << 20;  // read at once, unless a single chunk is larger
+constexpr uint64_t kBatchBytes = 32 << 20;  // read ahead, unless a single chunk is larger
 
 std::string Hex(uint64_t hash) { return ToHex({hash, 0}).substr(16); }
 
@@ -61,8 +60,8 @@ class Checker {
   CheckReport report_;
 
   uint64_t cursor_ = kSuperblockSize;  // everything before is checked
-  AlignedBuffer buffer_;               // bytes of the file from buffer_begin_ on
-  uint64_t buffer_begin_ = 0;
+  AlignedBuffer buffer_;               // bytes of the file
+  uint64_t buffer_begin_ = 0, buffer_end_ = 0;
 
   const TensorInfo* tensor_ = nullptr;   // being checked
   std::optional<ChunkCodec> codec_;      // set where it is sound
@@ -204,6 +203,7 @@ Status Checker::CheckEnd() {
 
 Status Checker::CheckPieces(const std::vector<Piece>& pieces) {
   for (size_t begin = 0, end = 0; begin < pieces.size(); begin = end) {
+    const uint64_t batch_begin = cursor_;
     while (end < pieces.size() && (end == begin || pieces[end].end() - cursor_ <= kBatchBytes)) {
       ++end;
     }
@@ -217,7 +217,7 @@ Status Checker::CheckPieces(const std::vector<Piece>& pieces) {
     size_t i = begin;
     // Chunks wait for the decoder that their side information makes.
     if (pieces[i].kind == Piece::Kind::kSideInfo) CheckPiece(pieces[i++], &problems[0]);
-    const bool worth_threads = cursor_ - buffer_begin_ >= kParallelBytes;
+    const bool worth_threads = cursor_ - batch_begin >= kParallelBytes;
     ParallelFor(end - i, worth_threads ? settings_.threads : 1,
                 [&](size_t k) { CheckPiece(pieces[i + k], &problems[i + k - begin]); });
     for (Problem& p : problems) {
@@ -228,16 +228,17 @@ Status Checker::CheckPieces(const std::vector<Piece>& pieces) {
   return {};
 }
 
-// From the cursor on.
+// From the cursor on; as much more as a batch has, so that small tensors do not wait for a read
+// each. Begins at a page, which is what O_DIRECT wants.
 Status Checker::ReadUpTo(uint64_t end) {
   if (settings_.cancel != nullptr && *settings_.cancel) {
     return Status(ErrorCode::kCancelled, loader_.path() + ": stopped");
   }
-  if (buffer_.size() < end - cursor_) {
-    NWC_ASSIGN_OR_RETURN(buffer_, AlignedBuffer::Allocate(std::max(kBatchBytes, end - cursor_)));
-  }
-  buffer_begin_ = cursor_;
-  return loader_.source().Read(cursor_, buffer_.mutable_span().first(end - cursor_));
+  if (end <= buffer_end_) return {};
+  buffer_begin_ = cursor_ / kPageBytes * kPageBytes;
+  const uint64_t ahead = std::min(buffer_begin_ + kBatchBytes, loader_.superblock().index_offset);
+  buffer_end_ = std::max(end, ahead);
+  return loader_.ReadRange(buffer_begin_, buffer_end_ - buffer_begin_, &buffer_, settings_.cancel);
 }
 
 void Checker::CheckPadding(uint64_t begin, uint64_t end) {

@@ -236,8 +236,8 @@ Status Verdict(const ModelFile& a, const ModelFile& b, const Comparison& compari
 }  // namespace
 
 Status Diff(const DiffArguments& arguments) {
-  NWC_ASSIGN_OR_RETURN(const auto a, ModelFile::Open(arguments.a, arguments.remote));
-  NWC_ASSIGN_OR_RETURN(const auto b, ModelFile::Open(arguments.b, arguments.remote));
+  NWC_ASSIGN_OR_RETURN(const auto a, ModelFile::Open(arguments.a, arguments.load));
+  NWC_ASSIGN_OR_RETURN(const auto b, ModelFile::Open(arguments.b, arguments.load));
   Comparison comparison = Match(*a, *b);
   Progress progress(arguments.quiet);
   NWC_RETURN_IF_ERROR(Measure(*a, *b, &progress, &comparison));

@@ -11,7 +11,7 @@ struct DiffArguments {
   std::string a, b;  // .nwc, .safetensors or folders
   bool json = false;
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 // Tensors that only one side has, or that differ in shape or dtype, are kCorrupt after the report;

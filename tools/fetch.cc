@@ -38,6 +38,7 @@ std::string FormatJson(const FetchArguments& arguments, const ModelLoader& model
   json["bytes_written"] = outcome.counts.bytes_written;
   json["reads"] = outcome.counts.reads;
   json["seconds"] = outcome.seconds;
+  json["io"] = model.io_description();
   json["tensors"] = Json::array();
   for (const size_t i : outcome.numbers) json["tensors"].push_back(model.tensor(i).name);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -71,7 +72,7 @@ Status CheckOutput(const FetchArguments& arguments, const ModelLoader& model) {
 Status Fetch(const FetchArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
   NWC_RETURN_IF_ERROR(CheckSelection(arguments.selection));
-  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.remote));
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.load));
   NWC_RETURN_IF_ERROR(CheckOutput(arguments, *model));
   Outcome outcome;
   NWC_ASSIGN_OR_RETURN(outcome.numbers, SelectTensors(*model, arguments.selection));

@@ -15,7 +15,7 @@ struct FetchArguments {
   bool force = false;  // replace it
   bool json = false;
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 Status Fetch(const FetchArguments& arguments);

@@ -258,10 +258,7 @@ std::string Describe(const ManifestDifference& d) {
 
 Status WriteManifest(const ManifestArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
-  LoadOptions options;
-  options.threads = arguments.threads;
-  options.remote = arguments.remote;
-  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, options));
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.load));
   std::error_code error;
   if (std::filesystem::equivalent(arguments.file, arguments.output, error)) {
     return Status(ErrorCode::kUsage, arguments.output +

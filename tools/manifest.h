@@ -64,9 +64,8 @@ struct ManifestArguments {
   std::string file;
   std::string output;
   bool force = false;
-  int threads = 0;  // 0: one a core
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 // nwc manifest.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tools/open_container.h"
+#include "tools/stop_signals.h"
 
 namespace nwc {
 
@@ -13,11 +14,11 @@ uint64_t ModelTensor::weights() const {
 }
 
 Result<std::unique_ptr<ModelFile>> ModelFile::Open(const std::string& path,
-                                                   const RemoteOptions& remote) {
+                                                   const LoadOptions& options) {
   std::unique_ptr<ModelFile> model(new ModelFile());
   model->path_ = PathForMessages(path);
   if (NamesPackedModel(path)) {
-    NWC_ASSIGN_OR_RETURN(model->packed_, OpenModel(path, remote));
+    NWC_ASSIGN_OR_RETURN(model->packed_, OpenModel(path, options));
     for (size_t i = 0; i < model->packed_->tensor_count(); ++i) {
       const TensorInfo& t = model->packed_->tensor(i);
       model->tensors_.push_back({t.name, t.dtype, t.shape, t.linear});
@@ -40,7 +41,7 @@ Result<std::unique_ptr<ModelFile>> ModelFile::Open(const std::string& path,
 
 Result<AlignedBuffer> ModelFile::Read(size_t tensor) const {
   if (packed_ != nullptr) {
-    NWC_ASSIGN_OR_RETURN(Tensor loaded, packed_->Load(tensor));
+    NWC_ASSIGN_OR_RETURN(Tensor loaded, packed_->Load(tensor, {}, &StopRequested()));
     return std::move(loaded.bytes);
   }
   auto bytes = AlignedBuffer::Allocate(tensors_[tensor].bytes());

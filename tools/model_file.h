@@ -27,7 +27,7 @@ class ModelFile {
  public:
   // A missing path is kIo.
   static Result<std::unique_ptr<ModelFile>> Open(const std::string& path,
-                                                 const RemoteOptions& remote);
+                                                 const LoadOptions& options);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::vector<ModelTensor>& tensors() const { return tensors_; }

@@ -1,16 +1,19 @@
 #include "tools/nwc_arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "format/layout.h"
 #include "tools/bench.h"
+#include "tools/bench_load.h"
 #include "tools/diff.h"
 #include "tools/display.h"
 #include "tools/fetch.h"
 #include "tools/inspect.h"
 #include "tools/manifest.h"
+#include "tools/report_text.h"
 #include "tools/unpack.h"
 #include "tools/verify.h"
 
@@ -33,6 +36,7 @@ constexpr const char* kFooter =
     "  nwc fetch model.nwc --layers 0-3 -o layers.safetensors\n"
     "  nwc diff folder model.nwc\n"
     "  nwc bench model.nwc --json\n"
+    "  nwc bench load model.nwc --cold\n"
     "  nwc manifest model.nwc -o manifest.json\n"
     "  nwc fetch https://host/model.nwc --layers 0 --cache ~/.cache/nwc/chunks -o "
     "layer.safetensors\n"
@@ -54,8 +58,9 @@ CLI::App* Add(CLI::App* app, const char* name, const char* description,
   return command;
 }
 
-void AddFile(CLI::App* command, std::string* file) {
-  command->add_option("FILE", *file, "container, .nwc; a path, or a URL of http:// or https://")
+CLI::Option* AddFile(CLI::App* command, std::string* file) {
+  return command
+      ->add_option("FILE", *file, "container, .nwc; a path, or a URL of http:// or https://")
       ->required();
 }
 
@@ -88,10 +93,36 @@ void AddRemote(CLI::App* command, RemoteOptions* remote, bool with_cache = true)
       ->group(kGroup);
 }
 
+// How files are read; `load` lives as long as the command.
+void AddIo(CLI::App* command, LoadOptions* load) {
+  const auto set = [load](const std::string& name) { load->io = *ParseIoMode(name); };
+  command->add_option_function<std::string>("--io", set, "how to read a file; auto: what suits it")
+      ->check(CLI::IsMember({"auto", "uring", "direct", "pread", "mmap"}))
+      ->default_str("auto");
+  const auto print = [](const std::string& line) {
+    std::fprintf(stderr, "%s\n", Printable(line).c_str());
+  };
+  command->add_flag_callback(
+      "--verbose", [=] { load->log = print; }, "say how each container is read, and why");
+}
+
 void AddThreads(CLI::App* command, int* threads) {
-  command->add_option("--threads", *threads, "decoding threads; 0: one a core")
+  command
+      ->add_option("--threads", *threads,
+                   "decoding threads; 0: one a processor that this process may use")
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
+}
+
+void AddSelection(CLI::App* command, Selection* selection) {
+  command
+      ->add_option("--tensor", selection->regexes,
+                   "REGEX: tensors whose name contains a match; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--layers", selection->layers,
+                   "A-B or A: tensors whose first number between dots is A to B; may be repeated")
+      ->allow_extra_args(false);
 }
 
 template <typename Arguments>
@@ -125,10 +156,11 @@ void DeclareVerify(CLI::App* app, std::function<Status()>* run) {
   command->add_flag("--deep", a->deep, "decode every tensor and check its hash, too");
   command->add_option("--manifest", a->manifest,
                       "M.json: compare with what nwc manifest wrote, SHA-256 by SHA-256, too");
-  AddThreads(command, &a->threads);
+  AddIo(command, &a->load);
+  AddThreads(command, &a->load.threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
-  AddRemote(command, &a->remote, false);
+  AddRemote(command, &a->load.remote, false);
   command->footer(
       "Reads the whole file and goes on after an error: lists all that is damaged, with the "
       "number\n"
@@ -142,9 +174,10 @@ void DeclareManifest(CLI::App* app, std::function<Status()>* run) {
   AddFile(command, &a->file);
   command->add_option("-o,--output", a->output, "JSON file to write")->required();
   command->add_flag("--force", a->force, "replace an existing output");
-  AddThreads(command, &a->threads);
+  AddIo(command, &a->load);
+  AddThreads(command, &a->load.threads);
   AddQuiet(command, a.get(), "no progress and no summary");
-  AddRemote(command, &a->remote);
+  AddRemote(command, &a->load.remote);
   command->footer(
       "'nwc verify --manifest M.json FILE' compares a container with it later. The same container\n"
       "gives the same manifest, wherever it is read.");
@@ -159,10 +192,11 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   command->add_flag("--force", a->force,
                     "replace a folder that is not empty; all files in it go, one that holds "
                     "folders is left alone");
-  AddThreads(command, &a->threads);
+  AddIo(command, &a->load);
+  AddThreads(command, &a->load.threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
-  AddRemote(command, &a->remote);
+  AddRemote(command, &a->load.remote);
   command->footer(
       "Tensors of profile exact and raw come back byte for byte, and so do the other files. The\n"
       "folder appears whole or not at all.");
@@ -173,19 +207,13 @@ void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
   CLI::App* command =
       Add(app, "fetch", "write some tensors, reading only their bytes", a, &Fetch, run);
   AddModel(command, &a->file);
-  command
-      ->add_option("--tensor", a->selection.regexes,
-                   "REGEX: tensors whose name contains a match; may be repeated")
-      ->allow_extra_args(false);
-  command
-      ->add_option("--layers", a->selection.layers,
-                   "A-B or A: tensors whose first number between dots is A to B; may be repeated")
-      ->allow_extra_args(false);
+  AddSelection(command, &a->selection);
   command->add_option("-o,--output", a->output, ".safetensors file to write")->required();
   command->add_flag("--force", a->force, "replace an existing output");
+  AddIo(command, &a->load);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
-  AddRemote(command, &a->remote);
+  AddRemote(command, &a->load.remote);
   command->footer(
       "Examples:\n"
       "  nwc fetch model.nwc --layers 2 -o layer2.safetensors\n"
@@ -199,31 +227,69 @@ void DeclareDiff(CLI::App* app, std::function<Status()>* run) {
   command->add_option("A", a->a, "the original: .nwc or its URL, .safetensors or a folder")
       ->required();
   command->add_option("B", a->b, "what to compare with it: the same")->required();
+  AddIo(command, &a->load);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
-  AddRemote(command, &a->remote);
+  AddRemote(command, &a->load.remote);
   command->footer(
       "Relative MSE is squared error over squared norm of A. Exit code 1 when the two have not "
       "the\n"
       "same names, shapes and dtypes; other values are a measurement, not an error.");
 }
 
+void DeclareBenchLoad(CLI::App* bench, std::function<Status()>* run) {
+  const auto a = std::make_shared<BenchLoadArguments>();
+  CLI::App* command =
+      Add(bench, "load", "time loading, from a cold disk, a hot one or a web server", a, &BenchLoad,
+          run);
+  AddModel(command, &a->file);
+  command->add_flag(
+      "--cold", a->cold,
+      "drop the files from the page cache before each load; an error where they stay");
+  command->add_option("--rounds", a->rounds, "loads of which the median counts")
+      ->check(CLI::Range(1, kMaxRuns))
+      ->capture_default_str();
+  AddSelection(command, &a->selection);
+  command->add_flag_callback(
+      "--no-verify", [a] { a->load.verify = false; }, "do not check the chunks' hashes");
+  command->add_flag("--verify-decoded", a->load.verify_decoded,
+                    "check the hashes of decoded tensors, too");
+  AddIo(command, &a->load);
+  AddThreads(command, &a->load.threads);
+  AddJson(command, a.get());
+  AddQuiet(command, a.get(), "no progress");
+  AddRemote(command, &a->load.remote);
+  command->footer(
+      "A load opens the model and ends when all tensors are in memory at once; with --tensor or\n"
+      "--layers only those. Without --cold a file on disk is in the page cache before. Peak "
+      "memory\n"
+      "is that of the process, tensors and all.");
+}
+
 void DeclareBench(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<BenchArguments>();
-  CLI::App* command =
-      Add(app, "bench", "time hashing, decoding and loading on this machine", a, &Bench, run);
-  AddFile(command, &a->file);
-  AddThreads(command, &a->threads);
+  CLI::App* command = app->add_subcommand(
+      "bench", "time hashing, decoding and loading on this machine; bench load: loading alone");
+  DeclareBenchLoad(command, run);
+  command->callback([=] {  // runs after that of a subcommand
+    if (!command->get_subcommands().empty()) return;
+    if (a->file.empty()) throw CLI::RequiredError("FILE");
+    *run = [=] { return Bench(*a); };
+  });
+  AddFile(command, &a->file)->required(false);
+  AddIo(command, &a->load);
+  AddThreads(command, &a->load.threads);
   command->add_option("--runs", a->runs, "runs of which the median counts, after one that does not")
       ->check(CLI::Range(1, kMaxRuns))
       ->capture_default_str();
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress");
-  AddRemote(command, &a->remote);
+  AddRemote(command, &a->load.remote);
   command->footer(
       "Hashing and decoding run in memory, on at most 512 MiB of decoded tensors of each profile.\n"
       "A cold load comes after the file's pages were dropped from the page cache; where they stay\n"
-      "there is no cold figure.");
+      "there is no cold figure. 'nwc bench load --help' tells of load; a container of that name is "
+      "./load.");
 }
 
 // CLI11 would say that a command is missing.

@@ -55,13 +55,6 @@ Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const Loa
   return loader.ok() ? std::move(loader) : SayWhatIsThere(loader.status(), path);
 }
 
-Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path,
-                                              const RemoteOptions& remote) {
-  LoadOptions options;
-  options.remote = remote;
-  return OpenContainer(path, options);
-}
-
 Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path,
                                                const LoadOptions& options) {
   auto model = ModelLoader::Open(path, options);

@@ -11,7 +11,6 @@ namespace nwc {
 
 // Loader::Open; a missing file is kIo, and a file that is something else says what it is.
 Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const LoadOptions& options);
-Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const RemoteOptions& remote);
 
 // ModelLoader::Open; what is missing is kIo.
 Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path, const LoadOptions& options);

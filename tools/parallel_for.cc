@@ -6,11 +6,13 @@
 #include <thread>
 #include <vector>
 
+#include "loader/loader.h"
+
 namespace nwc {
 
 int ThreadCount(int threads) {
   if (threads > 0) return threads;
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return static_cast<int>(DefaultDecodeThreads());
 }
 
 void ParallelFor(size_t count, int threads, const std::function<void(size_t)>& body) {

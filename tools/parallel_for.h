@@ -10,7 +10,7 @@ namespace nwc {
 // Fewer bytes than this are not worth the start of a thread.
 inline constexpr uint64_t kParallelBytes = 256 << 10;
 
-// `threads`, or one a core for 0.
+// `threads`, or DefaultDecodeThreads() for 0.
 int ThreadCount(int threads);
 
 // body(0) ... body(count - 1) in any order, on the calling thread and others; returns when all have

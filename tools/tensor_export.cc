@@ -33,14 +33,13 @@ Status ExportTensors(const TensorExport& job, ExportCounts* counts) {
   NWC_RETURN_IF_ERROR(file->Append(header));
   uint64_t written = header.size();
   const auto append = [&](const Tensor& tensor) -> Status {
-    if (StopRequested()) return Status(ErrorCode::kCancelled, job.path + ": stopped");
     NWC_RETURN_IF_ERROR(file->Append(tensor.bytes.span()));
     written += tensor.bytes.size();
     if (job.progress) job.progress(tensor);
     return {};
   };
   LoadStatistics statistics;
-  NWC_RETURN_IF_ERROR(job.model->Stream(job.numbers, append, &statistics));
+  NWC_RETURN_IF_ERROR(job.model->Stream(job.numbers, append, &statistics, &StopRequested()));
   NWC_RETURN_IF_ERROR(file->Commit({}));
   counts->bytes_written += written;
   counts->bytes_read += statistics.bytes_read;

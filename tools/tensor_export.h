@@ -25,7 +25,7 @@ struct ExportCounts {
 };
 
 // Tensors lie in the file in the order of the container. Streams: memory is that of the loader.
-// Polls StopRequested(). `counts` is added to.
+// Ends soon after StopRequested(). `counts` is added to.
 Status ExportTensors(const TensorExport& job, ExportCounts* counts);
 
 }  // namespace nwc

@@ -13,6 +13,7 @@
 #include "tools/progress.h"
 #include "tools/report_text.h"
 #include "tools/shard_index.h"
+#include "tools/stop_signals.h"
 #include "tools/tensor_export.h"
 
 namespace nwc {
@@ -36,7 +37,7 @@ Status CheckInputIsElsewhere(const UnpackArguments& arguments, const ModelLoader
 
 Status WriteFiles(const ModelLoader& model, const std::string& folder, ExportCounts* counts) {
   for (size_t i = 0; i < model.file_count(); ++i) {
-    NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, model.LoadFile(i));
+    NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, model.LoadFile(i, &StopRequested()));
     NWC_ASSIGN_OR_RETURN(
         const auto file,
         AtomicFile::Create((fs::path(folder) / model.file(i).name).string(), false));
@@ -103,6 +104,7 @@ Status Report(const UnpackArguments& arguments, const ModelLoader& model,
     json["bytes_read"] = counts.bytes_read;
     json["bytes_written"] = counts.bytes_written;
     json["seconds"] = seconds;
+    json["io"] = model.io_description();
     return PrintOut(json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   if (arguments.quiet) return {};
@@ -117,10 +119,7 @@ Status Report(const UnpackArguments& arguments, const ModelLoader& model,
 
 Status Unpack(const UnpackArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
-  LoadOptions options;
-  options.threads = arguments.threads;
-  options.remote = arguments.remote;
-  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, options));
+  NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.load));
   NWC_RETURN_IF_ERROR(CheckInputIsElsewhere(arguments, *model));
   NWC_ASSIGN_OR_RETURN(const auto folder, OutputFolder::Create(arguments.output, arguments.force));
   Progress progress(arguments.quiet);

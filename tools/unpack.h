@@ -11,10 +11,9 @@ struct UnpackArguments {
   std::string file;
   std::string output;  // folder
   bool force = false;  // replace a folder that is not empty
-  int threads = 0;     // 0: one a core
   bool json = false;
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 // The folder appears whole or not at all.

@@ -25,6 +25,7 @@ constexpr size_t kMostProblemLines = 20;
 struct Outcome {
   CheckReport report;
   std::string root_hash;  // empty when the container does not open, and of a set
+  std::string io;         // empty when it does not open
   size_t shards = 1;
   std::optional<std::vector<ManifestDifference>> differences;  // from the manifest; if compared
   double seconds = 0;
@@ -98,6 +99,7 @@ std::string FormatJson(const VerifyArguments& arguments, const Outcome& outcome)
   json["padding_bytes"] = report.padding_bytes;
   json["decoded_bytes"] = report.decoded_bytes;
   json["seconds"] = outcome.seconds;
+  json["io"] = outcome.io.empty() ? Json(nullptr) : Json(outcome.io);
   json["undecoded"] = report.undecoded;
   json["problems"] = Json::array();
   for (const Problem& p : report.problems) json["problems"].push_back(ProblemJson(p));
@@ -206,18 +208,19 @@ Status Verify(const VerifyArguments& arguments) {
   if (!arguments.manifest.empty()) {
     NWC_ASSIGN_OR_RETURN(manifest, ReadManifest(arguments.manifest));
   }
-  const auto model = OpenModel(arguments.file, arguments.remote);
+  const auto model = OpenModel(arguments.file, arguments.load);
   if (!model.ok()) return ReportUnopened(arguments, model.status());
   Progress progress(arguments.quiet);
   CheckSettings settings;
   settings.deep = arguments.deep;
-  settings.threads = arguments.threads;
+  settings.threads = arguments.load.threads;
   settings.progress = [&](const std::string& item, uint64_t done, uint64_t total) {
     progress.Update(arguments.deep ? "decoding" : "hashing", item, done, total);
   };
   settings.cancel = &StopRequested();
   Outcome outcome;
   outcome.shards = (*model)->shard_count();
+  outcome.io = (*model)->io_description();
   for (size_t i = 0; i < outcome.shards; ++i) {
     NWC_ASSIGN_OR_RETURN(CheckReport report, CheckContainer((*model)->shard(i), settings));
     AddReport(std::move(report), &outcome.report);

@@ -11,10 +11,9 @@ struct VerifyArguments {
   std::string file;
   bool deep = false;     // also decode every tensor and check its hash
   std::string manifest;  // path of one to compare with, or empty
-  int threads = 0;       // 0: one a core
   bool json = false;
   bool quiet = false;
-  RemoteOptions remote;
+  LoadOptions load;
 };
 
 // Goes on after a bad tensor and reports all of them; kCorrupt when there was one.

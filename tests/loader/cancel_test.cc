@@ -58,6 +58,7 @@ size_t AllocatedBytes() {
 class CancelTest : public testing::Test {
  protected:
   void SetUp() override {
+    builder_.AddFile("config.json", "{}");
     for (int i = 0; i < 4; ++i) {
       builder_.AddStream("t" + std::to_string(i), DType::kBF16, {1024, 128, 64, 32});
     }
@@ -81,12 +82,16 @@ class CancelTest : public testing::Test {
     EXPECT_EQ(right, 4u);
   }
 
-  // Cancels from another thread after a while; the time from then to Stream's return.
+  // Cancels from another thread a while after reading began; the time from then to Stream's return.
   milliseconds CancelAfter(milliseconds wait, LoadStatistics* statistics) {
     const size_t threads_before = ThreadCount(), bytes_before = AllocatedBytes();
     std::atomic<bool> cancel = false;
     steady_clock::time_point cancelled;
     std::thread other([&] {
+      const auto latest = steady_clock::now() + std::chrono::seconds(60);
+      while (reads_ == 0 && steady_clock::now() < latest) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
       std::this_thread::sleep_for(wait);
       cancelled = steady_clock::now();
       cancel = true;
@@ -152,6 +157,44 @@ TEST_F(CancelTest, CancelledBeforeItBeginsNothingIsRead) {
   EXPECT_EQ(statistics.reads, 0u);
 }
 
+TEST_F(CancelTest, LoadsOfOneTensorOrSliceEndToo) {
+  delay_ms_ = 60000;
+  for (const TensorSlice& slice : {TensorSlice{}, TensorSlice{.row_begin = 100, .row_end = 900}}) {
+    std::atomic<bool> cancel = false;
+    std::thread other([&] {
+      std::this_thread::sleep_for(milliseconds(30));
+      cancel = true;
+    });
+    const auto begun = steady_clock::now();
+    const auto tensor = loader_->Load("t1", slice, &cancel);
+    EXPECT_LT(steady_clock::now() - begun, milliseconds(5000));
+    other.join();
+    EXPECT_EQ(tensor.status().code(), ErrorCode::kCancelled) << tensor.status().ToString();
+  }
+  ExpectLoadsEverything();
+}
+
+TEST_F(CancelTest, RangesAndMetadataFilesEndToo) {
+  delay_ms_ = 60000;
+  for (const bool file : {false, true}) {
+    std::atomic<bool> cancel = false;
+    std::thread other([&] {
+      std::this_thread::sleep_for(milliseconds(30));
+      cancel = true;
+    });
+    AlignedBuffer buffer;
+    const Status status = file ? loader_->LoadFile(0, &cancel).status()
+                               : loader_->ReadRange(0, bytes_.size(), &buffer, &cancel);
+    other.join();
+    EXPECT_EQ(status.code(), ErrorCode::kCancelled) << status.ToString();
+  }
+  delay_ms_ = 0;
+  AlignedBuffer buffer;
+  const Status status = loader_->ReadRange(100, bytes_.size() - 100, &buffer);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  EXPECT_TRUE(std::equal(bytes_.begin() + 100, bytes_.end(), buffer.data()));
+}
+
 TEST_F(CancelTest, AFlagThatStaysUnsetChangesNothing) {
   const std::atomic<bool> cancel = false;
   size_t calls = 0;
@@ -167,7 +210,7 @@ TEST_F(CancelTest, AFlagThatStaysUnsetChangesNothing) {
 // Wherever it comes, also in the middle of io_uring's reads.
 TEST_F(CancelTest, AtAnyMomentAFileEndsCleanly) {
   const TemporaryFile file(bytes_);
-  for (const IoMode io : {IoMode::kPread, IoMode::kAuto}) {
+  for (const IoMode io : {IoMode::kPread, IoMode::kUring, IoMode::kDirect, IoMode::kMmap}) {
     options_.io = io;
     options_.threads = 2;
     options_.staging_bytes = 20000;

@@ -89,10 +89,10 @@ TEST_P(ManyThreads, LoadFromOneContainer) {
   EXPECT_EQ(wrong, std::vector<std::string>(kThreads));
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, ManyThreads, testing::Values(IoMode::kPread, IoMode::kAuto),
-                         [](const auto& io) {
-                           return io.param == IoMode::kPread ? "Pread" : "Auto";
-                         });
+INSTANTIATE_TEST_SUITE_P(Readers, ManyThreads,
+                         testing::Values(IoMode::kPread, IoMode::kAuto, IoMode::kDirect,
+                                         IoMode::kMmap),
+                         [](const auto& io) { return std::string(IoModeName(io.param)); });
 
 }  // namespace
 }  // namespace nwc

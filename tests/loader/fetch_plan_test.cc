@@ -150,5 +150,47 @@ TEST(FetchPlan, RefusesWhatItCannotPlan) {
   EXPECT_EQ(code({2}), ErrorCode::kInternal);
 }
 
+TEST(AlignReads, WidensToBlocksOfTheFile) {
+  FetchPlan plan = Plan(FourTensors(), {1, 3});  // 8500 to 9000 and 59000 to 59008
+  AlignReads(4096, 59500, kLimit, &plan);
+  ASSERT_EQ(plan.reads.size(), 2u);
+  EXPECT_EQ(plan.reads[0].offset, 8192u);
+  EXPECT_EQ(plan.reads[0].size_bytes, 4096u);
+  EXPECT_EQ(plan.pieces[0].read_offset, 8500u - 8192u);
+  EXPECT_EQ(plan.pieces[1].read_offset, 8600u - 8192u);
+  EXPECT_EQ(plan.reads[1].offset, 57344u);
+  EXPECT_EQ(plan.reads[1].size_bytes, 59500u - 57344u);  // no further than the file goes
+  EXPECT_EQ(plan.pieces[2].read_offset, 59000u - 57344u);
+  EXPECT_EQ(plan.total_bytes, 4096u + 59500u - 57344u);
+  EXPECT_EQ(plan.largest_read_bytes, 4096u);
+}
+
+TEST(AlignReads, LeavesWhatWouldPassTheLimit) {
+  FetchPlan plan = Plan(FourTensors(), {1, 2});
+  AlignReads(4096, 100000, 50001, &plan);
+  ASSERT_EQ(plan.reads.size(), 2u);
+  EXPECT_EQ(plan.reads[0].offset, 8192u);
+  EXPECT_EQ(plan.reads[1].offset, 9000u);
+  EXPECT_EQ(plan.reads[1].size_bytes, 50000u);
+}
+
+TEST(AppendPlan, PutsReadsOfAnotherFileBehind) {
+  FetchPlan plan;
+  AppendPlan(Plan(FourTensors(), {0, 1}), 0, &plan);
+  AppendPlan(Plan(FourTensors(), {3, 2}), 1, &plan);
+  ASSERT_EQ(plan.requests.size(), 4u);
+  EXPECT_EQ(plan.requests[2].number, 3u);
+  ASSERT_EQ(plan.reads.size(), 3u);
+  EXPECT_EQ(plan.reads[0].part, 0u);
+  EXPECT_EQ(plan.reads[1].part, 1u);
+  EXPECT_EQ(plan.reads[1].offset, 59000u);
+  ASSERT_EQ(plan.pieces.size(), 6u);
+  EXPECT_EQ(plan.reads[1].piece_begin, 4u);
+  EXPECT_EQ(plan.pieces[4].tensor, 2u);
+  EXPECT_EQ(plan.pieces[5].tensor, 3u);
+  EXPECT_EQ(plan.total_bytes, 9000u - 4096u + 8 + 50000);
+  EXPECT_EQ(plan.largest_read, 2u);
+}
+
 }  // namespace
 }  // namespace nwc

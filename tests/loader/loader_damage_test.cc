@@ -136,10 +136,10 @@ TEST_P(LoaderDamage, AFlippedMetadataFileIsR30) {
   ExpectMentions(content.status(), "'config.json'");
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, LoaderDamage, testing::Values(IoMode::kPread, IoMode::kAuto),
-                         [](const auto& io) {
-                           return io.param == IoMode::kPread ? "Pread" : "Auto";
-                         });
+INSTANTIATE_TEST_SUITE_P(Readers, LoaderDamage,
+                         testing::Values(IoMode::kPread, IoMode::kAuto, IoMode::kDirect,
+                                         IoMode::kMmap),
+                         [](const auto& io) { return std::string(IoModeName(io.param)); });
 
 Status OpenStatus(const std::string& path) { return Loader::Open(path, {}).status(); }
 

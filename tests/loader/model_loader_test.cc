@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "loader/memory_source.h"
 #include "loader/shard_set.h"
 #include "tests/loader/container_builder.h"
 #include "tests/loader/http_test_server.h"
@@ -232,6 +235,93 @@ TEST_F(ModelLoaderTest, ACallbacksErrorAndCancellingEndTheStream) {
       },
       nullptr, &cancel);
   EXPECT_EQ(cancelled.code(), ErrorCode::kCancelled);
+  EXPECT_EQ(model->Load("t1.raw", {}, &cancel).status().code(), ErrorCode::kCancelled);
+}
+
+// Bytes in memory that count how often they are read.
+class CountingSource : public MemorySource {
+ public:
+  CountingSource(std::string name, const std::string& bytes, std::atomic<int>* reads)
+      : MemorySource(std::move(name), {bytes.begin(), bytes.end()}), reads_(reads) {}
+  Status ReadUnlessStopped(uint64_t offset, MutableByteSpan destination,
+                           const std::atomic<bool>& /*stop*/) const override {
+    ++*reads_;
+    return Read(offset, destination);
+  }
+
+ private:
+  std::atomic<int>* reads_;
+};
+
+class OverlappingShards : public ModelLoaderTest {
+ protected:
+  std::unique_ptr<ModelLoader> Join(size_t staging_bytes) {
+    LoadOptions options;
+    options.threads = 2;
+    options.staging_bytes = staging_bytes;
+    std::vector<std::unique_ptr<Loader>> shards;
+    for (size_t s = 0; s < kShards; ++s) {
+      auto source = std::make_unique<CountingSource>(NameOf(s), set_.files[NameOf(s)], &reads_[s]);
+      auto loader = Loader::OpenSource(std::move(source), options);
+      EXPECT_TRUE(loader.ok()) << loader.status().ToString();
+      shards.push_back(std::move(*loader));
+    }
+    auto model = ModelLoader::Join("set", std::move(shards));
+    EXPECT_TRUE(model.ok()) << model.status().ToString();
+    return std::move(*model);
+  }
+
+  std::array<std::atomic<int>, kShards> reads_{};
+};
+
+TEST_F(OverlappingShards, TheNextShardIsReadBeforeTheOneBeforeIsTaken) {
+  const auto model = Join(64 << 20);
+  bool first = true;
+  const Status status = model->Stream(model->All(), [&](const Tensor&) -> Status {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (first && reads_[2] == 0 && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    if (first) {
+      EXPECT_GT(reads_[1], 0);
+      EXPECT_GT(reads_[2], 0);
+    }
+    first = false;
+    return {};
+  });
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_FALSE(first);
+}
+
+TEST_F(OverlappingShards, HaveOneBudget) {
+  constexpr size_t kBudget = 20000;  // less than a shard has
+  const auto model = Join(kBudget);
+  LoadStatistics statistics;
+  size_t right = 0;
+  const auto ready = [&](const Tensor& tensor) -> Status {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // reads run ahead
+    right += BytesOf(tensor) == set_.expected[tensor.number] ? 1 : 0;
+    return {};
+  };
+  const Status status = model->Stream(model->All(), ready, &statistics);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(right, set_.names.size());
+  EXPECT_LE(statistics.peak_staging_bytes, kBudget);
+  EXPECT_GT(statistics.peak_staging_bytes, kBudget / 4);
+  EXPECT_EQ(static_cast<int>(statistics.reads), reads_[0] + reads_[1] + reads_[2]);
+}
+
+TEST_F(ModelLoaderTest, ATensorThatIsTooLargeForTheBudgetIsFoundBeforeAnythingIsRead) {
+  LoadOptions options;
+  options.staging_bytes = 100;
+  const auto model = ModelLoader::Open(Path("m.nwc.index.json"), options);
+  ASSERT_TRUE(model.ok());
+  LoadStatistics statistics;
+  const Status status =
+      (*model)->Stream((*model)->All(), [](const Tensor&) { return Status(); }, &statistics);
+  EXPECT_EQ(status.code(), ErrorCode::kUsage);
+  EXPECT_NE(status.message().find(Path(NameOf(0))), std::string::npos) << status.message();
+  EXPECT_EQ(statistics.reads, 0u);
 }
 
 TEST_F(ModelLoaderTest, ManyThreadsLoadAtOnce) {
@@ -344,58 +434,6 @@ TEST_F(ModelLoaderTest, DuplicateTensorsNameBothFiles) {
   EXPECT_NE(model.status().message().find("'t0.raw'"), std::string::npos);
   EXPECT_NE(model.status().message().find(Path(NameOf(0))), std::string::npos);
   EXPECT_EQ(ModelLoader::Join("set", {}).status().code(), ErrorCode::kUsage);
-}
-
-TEST(SetIndexTest, RefusesWhatIsNoIndex) {
-  const std::string shard = R"({"file":"a.nwc","size":1,"root_hash":"00"})";
-  const auto refuse = [](const std::string& json) {
-    const auto index = ParseSetIndex(json);
-    EXPECT_EQ(index.status().code(), ErrorCode::kCorrupt) << json;
-  };
-  EXPECT_TRUE(ParseSetIndex("{\"shards\":[" + shard + R"(],"weight_map":{"t":"a.nwc"}})").ok());
-  for (const char* json :
-       {"", "{", "[]", "7", "{}", R"({"shards":[],"weight_map":{}})",
-        R"({"shards":7,"weight_map":{}})", R"({"shards":[7],"weight_map":{}})"}) {
-    refuse(json);
-  }
-  refuse("{\"shards\":[" + shard + R"(],"weight_map":[]})");
-  refuse("{\"shards\":[" + shard + R"(],"weight_map":{"t":"b.nwc"}})");
-  refuse("{\"shards\":[" + shard + R"(],"weight_map":{"t":7}})");
-  refuse("{\"shards\":[" + shard + "," + shard + R"(],"weight_map":{}})");
-  for (const char* file : {"", ".", "..", "../a.nwc", "b/a.nwc", "a\\\\b", "a?b", "a#b"}) {
-    refuse(std::string(R"({"shards":[{"file":")") + file +
-           R"(","size":1,"root_hash":"00"}],"weight_map":{}})");
-  }
-  refuse(R"({"shards":[{"file":"a.nwc","size":-1,"root_hash":"00"}],"weight_map":{}})");
-  refuse(R"({"shards":[{"file":"a.nwc","size":1}],"weight_map":{}})");
-}
-
-TEST(ShardNameTest, ReadsWhatItWrites) {
-  for (const ShardName& name : {ShardName{"m", 1, 1}, ShardName{"a-00001-of-00002", 7, 99999}}) {
-    const auto read = ParseShardName(FormatShardName(name));
-    ASSERT_TRUE(read.has_value());
-    EXPECT_EQ(read->stem, name.stem);
-    EXPECT_EQ(read->number, name.number);
-    EXPECT_EQ(read->count, name.count);
-  }
-  EXPECT_EQ(FormatShardName({"model", 1, 4}), "model-00001-of-00004.nwc");
-  for (const char* name :
-       {"", ".nwc", "m.nwc", "-00001-of-00001.nwc", "m-00000-of-00001.nwc", "m-00002-of-00001.nwc",
-        "m-0001-of-0001.nwc", "m-00001-of-00001.safetensors", "m-00001_of_00001.nwc",
-        "m-+0001-of-00001.nwc", "m-00001-of-000x1.nwc"}) {
-    EXPECT_FALSE(ParseShardName(name).has_value()) << name;
-  }
-}
-
-TEST(ShardIdentityTest, IsReadFromOptions) {
-  const auto found = ParseShardIdentity(R"({"bits":4,"shard":{"set":"x","number":2,"count":3}})");
-  ASSERT_TRUE(found.has_value());
-  EXPECT_EQ(*found, (ShardIdentity{"x", 2, 3}));
-  for (const char* options :
-       {"", "{}", "text", R"({"shard":7})", R"({"shard":{"set":"x","number":0,"count":3}})",
-        R"({"shard":{"set":7,"number":1,"count":3}})", R"({"shard":{"number":1,"count":3}})"}) {
-    EXPECT_FALSE(ParseShardIdentity(options).has_value()) << options;
-  }
 }
 
 // Serves the files of a set, and 404 for others.

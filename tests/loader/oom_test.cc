@@ -1,7 +1,6 @@
 // A load that is refused memory, at each of its allocations in turn: once, and from then on. It
 // ends with kOutOfMemory or does without; nothing is left, and the next load works. This program
-// has its own operator new and aligned_alloc.
-#include <dlfcn.h>
+// has its own operator new.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -61,12 +60,6 @@ void operator delete(void* block, size_t) noexcept { Free(block); }
 void operator delete[](void* block, size_t) noexcept { Free(block); }
 void operator delete(void* block, const std::nothrow_t&) noexcept { Free(block); }
 void operator delete[](void* block, const std::nothrow_t&) noexcept { Free(block); }
-
-extern "C" void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  using Function = void*(size_t, size_t);
-  static auto* const real = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "aligned_alloc"));
-  return Refused() ? nullptr : real(alignment, size);
-}
 
 namespace nwc {
 namespace {
