@@ -3,62 +3,50 @@
 #include <algorithm>
 #include <cassert>
 #include <numeric>
+#include <utility>
+
+#include "format/alias_layout.h"
 
 namespace nwc {
 namespace {
 
 // The layout of spec/codec.md section 3 before it is packed.
 struct AliasLayout {
-  std::vector<uint32_t> threshold, alias, first;  // one a bucket
+  std::vector<uint16_t> remaining, queue, threshold, alias, first;  // one a bucket
+
+  AliasArrays arrays() {
+    return {remaining.data(), queue.data(), threshold.data(), alias.data(), first.data()};
+  }
 };
 
 AliasLayout BuildLayout(std::span<const uint16_t> frequencies, int bucket_bits) {
-  const uint32_t buckets = 1u << bucket_bits;
-  const uint32_t capacity = kProbabilityScale >> bucket_bits;
+  const size_t buckets = size_t{1} << bucket_bits;
   assert(frequencies.size() <= buckets);
-  std::vector<uint32_t> remaining(buckets, 0);
-  std::copy(frequencies.begin(), frequencies.end(), remaining.begin());
-  assert(std::accumulate(remaining.begin(), remaining.end(), 0u) == kProbabilityScale);
-
-  std::vector<uint32_t> small, large;  // queues: read from an index on
-  for (uint32_t s = 0; s < buckets; ++s) (remaining[s] < capacity ? small : large).push_back(s);
+  assert(std::accumulate(frequencies.begin(), frequencies.end(), 0u) == kProbabilityScale);
   AliasLayout layout;
-  layout.threshold.assign(buckets, capacity);
-  layout.alias.resize(buckets);
-  std::iota(layout.alias.begin(), layout.alias.end(), 0u);
-  layout.first.assign(buckets, 0);
-  size_t giver = 0;
-  for (size_t front = 0; front < small.size(); ++front) {
-    const uint32_t s = small[front];
-    const uint32_t donor = large[giver];
-    layout.threshold[s] = remaining[s];
-    layout.alias[s] = donor;
-    remaining[donor] -= capacity - remaining[s];
-    if (remaining[donor] < capacity) {
-      small.push_back(donor);
-      ++giver;
-    }
+  layout.remaining.assign(frequencies.begin(), frequencies.end());
+  for (auto* array :
+       {&layout.remaining, &layout.queue, &layout.threshold, &layout.alias, &layout.first}) {
+    array->resize(buckets);
   }
-  std::vector<uint32_t> given(buckets, 0);
-  for (uint32_t b = 0; b < buckets; ++b) {
-    layout.first[b] = given[layout.alias[b]];
-    given[layout.alias[b]] += capacity - layout.threshold[b];
-  }
+  LayOutAliases(bucket_bits, layout.arrays());
   return layout;
 }
 
-// Bucket b with the given 8-bit fields. The rank is low - thr (+ first); a look-up adds low - cap,
-// so both words carry + cap. A slot of the alias has low ≥ thr, hence first + cap - thr ≤ f ≤ 4095
-// and 12 bits hold it.
-AliasBucket PackBucket(const AliasLayout& layout, std::span<const uint16_t> frequencies,
-                       int bucket_bits, uint32_t b, uint8_t primary_field, uint8_t alias_field) {
+// `fields` gives the 8-bit fields of a bucket's two words, by its number and its alias.
+template <typename Fields>
+void PackBuckets(std::span<const uint16_t> frequencies, int bucket_bits, const Fields& fields,
+                 std::span<AliasBucket> out) {
+  AliasLayout layout = BuildLayout(frequencies, bucket_bits);
   const auto frequency = [&](uint32_t symbol) -> uint32_t {
     return symbol < frequencies.size() ? frequencies[symbol] : 0;
   };
-  const uint32_t bias = (kProbabilityScale >> bucket_bits) - layout.threshold[b];
-  const uint32_t alias_bias = (bias + layout.first[b]) & 0xFFF;
-  return {bias << 20 | uint32_t{primary_field} << 12 | frequency(b),
-          alias_bias << 20 | uint32_t{alias_field} << 12 | frequency(layout.alias[b])};
+  for (uint32_t b = 0; b < out.size(); ++b) {
+    const uint32_t alias = layout.alias[b];
+    const auto [primary_field, alias_field] = fields(b, alias);
+    out[b] = PackAliasBucket(layout.arrays(), bucket_bits, b, frequency(b), frequency(alias),
+                             primary_field, alias_field);
+  }
 }
 
 }  // namespace
@@ -102,23 +90,21 @@ Status CodecTables::Validate() const {
 
 void BuildAliasTable(std::span<const uint16_t> frequencies, int bucket_bits, int symbol_offset,
                      std::span<AliasBucket> out) {
-  const AliasLayout layout = BuildLayout(frequencies, bucket_bits);
   const auto stored = [symbol_offset](uint32_t symbol) {
     return static_cast<uint8_t>(static_cast<int>(symbol) - symbol_offset);
   };
-  for (uint32_t b = 0; b < out.size(); ++b) {
-    out[b] = PackBucket(layout, frequencies, bucket_bits, b, stored(b), stored(layout.alias[b]));
-  }
+  const auto fields = [&](uint32_t b, uint32_t alias) {
+    return std::pair(stored(b), stored(alias));
+  };
+  PackBuckets(frequencies, bucket_bits, fields, out);
 }
 
 void BuildWideAliasTable(std::span<const uint16_t> frequencies, int bucket_bits,
                          std::span<AliasBucket> out) {
-  const AliasLayout layout = BuildLayout(frequencies, bucket_bits);
-  for (uint32_t b = 0; b < out.size(); ++b) {
-    const uint32_t alias = layout.alias[b];
-    out[b] = PackBucket(layout, frequencies, bucket_bits, b, static_cast<uint8_t>(alias >> 8),
-                        static_cast<uint8_t>(alias & 0xFF));
-  }
+  const auto fields = [](uint32_t, uint32_t alias) {
+    return std::pair(static_cast<uint8_t>(alias >> 8), static_cast<uint8_t>(alias & 0xFF));
+  };
+  PackBuckets(frequencies, bucket_bits, fields, out);
 }
 
 std::vector<AliasBucket> BuildStreamAliasTables(const CodecTables& tables, int bucket_bits) {

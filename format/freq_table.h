@@ -42,7 +42,8 @@ struct CodecTables {
 // One bucket of an alias table, as two 32-bit words. From the top: 12 bits rank bias, 8 bits
 // symbol, 12 bits frequency. With low_biased = low - cap, a look-up takes `primary` when
 // low_biased + (primary >> 20) is negative, else `alias`; the rank is low_biased + (word >> 20).
-struct AliasBucket {
+// Aligned so that both come in one load.
+struct alignas(8) AliasBucket {
   uint32_t primary;
   uint32_t alias;
 };

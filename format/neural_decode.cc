@@ -16,19 +16,6 @@ constexpr uint32_t kPlainNan = 0x7FC00000;
 
 Status Malformed(const char* what) { return Status::Corrupt(36, std::string("nwc chunk ") + what); }
 
-// One look-up in a table of BuildWideAliasTable.
-uint32_t DecodeWideSymbol(const AliasBucket* table, int bucket_bits, uint32_t* x) {
-  const uint32_t bucket = *x & ((1u << bucket_bits) - 1);
-  const uint32_t biased =
-      ((*x & (kProbabilityScale - 1)) >> bucket_bits) - (kProbabilityScale >> bucket_bits);
-  const AliasBucket& entry = table[bucket];
-  const bool primary = static_cast<int32_t>(biased + (entry.primary >> 20)) < 0;
-  const uint32_t word = primary ? entry.primary : entry.alias;
-  *x = (word & 0xFFF) * (*x >> kProbabilityBits) + biased + (word >> 20);
-  if (primary) return bucket;
-  return (entry.primary >> 12 & 0xFF) << 8 | (entry.alias >> 12 & 0xFF);
-}
-
 // Decodes a tile: entropy-coded lines of a stripe's chunk row, the net, the rows they make.
 class TileDecoder {
  public:

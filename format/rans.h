@@ -14,6 +14,7 @@
 
 #include "format/bytes.h"
 #include "format/freq_table.h"
+#include "format/host_device.h"
 #include "format/status.h"
 
 namespace nwc {
@@ -24,7 +25,7 @@ inline constexpr uint32_t kRansLow = 1u << 16;
 using LaneStates = std::array<uint32_t, kLanes>;
 
 // Position in a line that a lane holds.
-constexpr int LanePosition(int lane) {
+NWC_HOST_DEVICE constexpr int LanePosition(int lane) {
   return 16 * (lane >> 4) + 2 * (lane & 7) + ((lane >> 3) & 1);
 }
 
@@ -58,16 +59,31 @@ class WordReader {
 };
 
 // One look-up: returns the 8-bit symbol field and replaces x by x', before renormalisation.
-inline uint32_t DecodeSymbol(const AliasBucket* table, int bucket_bits, uint32_t* x) {
+NWC_HOST_DEVICE inline uint32_t DecodeSymbol(const AliasBucket* table, int bucket_bits,
+                                             uint32_t* x) {
   const uint32_t bucket = *x & ((1u << bucket_bits) - 1);
   const uint32_t capacity = kProbabilityScale >> bucket_bits;
   const uint32_t low = (*x & (kProbabilityScale - 1)) >> bucket_bits;
   const uint32_t biased = low - capacity;  // modulo 2^32
-  const AliasBucket& entry = table[bucket];
+  const AliasBucket entry = table[bucket];
   const bool primary = static_cast<int32_t>(biased + (entry.primary >> 20)) < 0;
   const uint32_t word = primary ? entry.primary : entry.alias;
   *x = (word & 0xFFF) * (*x >> kProbabilityBits) + biased + (word >> 20);
   return (word >> 12) & 0xFF;
+}
+
+// The same in a table of BuildWideAliasTable: returns the symbol.
+NWC_HOST_DEVICE inline uint32_t DecodeWideSymbol(const AliasBucket* table, int bucket_bits,
+                                                 uint32_t* x) {
+  const uint32_t bucket = *x & ((1u << bucket_bits) - 1);
+  const uint32_t biased =
+      ((*x & (kProbabilityScale - 1)) >> bucket_bits) - (kProbabilityScale >> bucket_bits);
+  const AliasBucket entry = table[bucket];
+  const bool primary = static_cast<int32_t>(biased + (entry.primary >> 20)) < 0;
+  const uint32_t word = primary ? entry.primary : entry.alias;
+  *x = (word & 0xFFF) * (*x >> kProbabilityBits) + biased + (word >> 20);
+  if (primary) return bucket;
+  return (entry.primary >> 12 & 0xFF) << 8 | (entry.alias >> 12 & 0xFF);
 }
 
 // Pushes `symbol` onto state x; appends at most one word. Symbols go in reverse decoding order.

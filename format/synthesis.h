@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "format/host_device.h"
+
 namespace nwc {
 
 inline constexpr int kMinStepCode = -512;
@@ -34,14 +36,14 @@ inline float ColumnFactor(float scale, int column_code) {
 }
 
 // n of the spec: index k of quantiser q in 64ths of a step.
-inline int ReconstructionLevel(int k, int q, int offset1, int offset2) {
+NWC_HOST_DEVICE inline int ReconstructionLevel(int k, int q, int offset1, int offset2) {
   if (k == 0) return 0;
   const int magnitude = k < 0 ? -k : k;
   const int level = (2 * magnitude - q) * kOffsetUnit - (magnitude == 1 ? offset1 : offset2);
   return k < 0 ? -level : level;
 }
 
-inline float Reconstruct(int level, float column_factor, float row_step) {
+NWC_HOST_DEVICE inline float Reconstruct(int level, float column_factor, float row_step) {
   return (static_cast<float>(level) * column_factor) * row_step;
 }
 

@@ -1,0 +1,237 @@
+#include "cuda/device_codec.h"
+
+#include <string>
+#include <utility>
+
+#include "cuda/neural_tensor.h"
+#include "format/neural_tables.h"
+#include "format/stream_chunk.h"
+#include "format/synthesis.h"
+#include "format/trellis.h"
+
+namespace nwc {
+namespace {
+
+// Row-major [outputs][inputs] to [inputs][outputs].
+void AppendTransposed(const std::vector<float>& matrix, size_t outputs, std::vector<float>* out) {
+  const size_t inputs = matrix.size() / outputs;
+  for (size_t i = 0; i < inputs; ++i) {
+    for (size_t o = 0; o < outputs; ++o) out->push_back(matrix[o * inputs + i]);
+  }
+}
+
+void Append(const std::vector<float>& values, std::vector<float>* out) {
+  out->insert(out->end(), values.begin(), values.end());
+}
+
+std::vector<float> NetParameters(const NeuralCodec& codec) {
+  std::vector<float> p;
+  AppendTransposed(codec.in_weight, codec.width, &p);
+  Append(codec.in_bias, &p);
+  for (const NeuralBlock& block : codec.block) {
+    AppendTransposed(block.weight, codec.width, &p);
+    for (const auto* part : {&block.bias, &block.gain, &block.shift, &block.embedding}) {
+      Append(*part, &p);
+    }
+  }
+  AppendTransposed(codec.out_weight, codec.chunk, &p);
+  Append(codec.out_bias, &p);
+  return p;
+}
+
+// [outputs][inputs] in the order of neural_tensor.h; 0 beyond the matrix.
+void AppendTiles(const std::vector<float>& matrix, size_t outputs, std::vector<Vector16>* out) {
+  const size_t inputs = matrix.size() / outputs;
+  const auto factor = [&](size_t o, size_t i) -> uint32_t {
+    return o < outputs && i < inputs ? FloatToBFloat16(matrix[o * inputs + i]) : 0;
+  };
+  for (size_t k = 0; k < inputs; k += kTensorTile) {
+    for (size_t first = 0; first < outputs; first += kTensorTile) {
+      for (size_t lane = 0; lane < kWarpLanes; ++lane) {
+        Vector16 a{};
+        for (size_t part = 0; part < 4; ++part) {
+          const size_t o = first + lane / 4 + part % 2 * 8;
+          const size_t i = k + lane % 4 * 2 + part / 2 * 8;
+          a.part[part] = factor(o, i) | factor(o, i + 1) << 16;
+        }
+        out->push_back(a);
+      }
+    }
+  }
+}
+
+std::vector<Vector16> TensorWeights(const NeuralCodec& codec) {
+  std::vector<Vector16> tiles;
+  if (!FitsTensorCores(codec.chunk, codec.latents, codec.width)) return tiles;
+  AppendTiles(codec.in_weight, codec.width, &tiles);
+  for (const NeuralBlock& block : codec.block) AppendTiles(block.weight, codec.width, &tiles);
+  AppendTiles(codec.out_weight, codec.chunk, &tiles);
+  return tiles;
+}
+
+// Nibble s: the state that follows s on parity p, its quantiser in the top bit.
+uint32_t PackedNext(const Trellis& trellis, int parity) {
+  uint32_t packed = 0;
+  for (int s = 0; s < trellis.states; ++s) {
+    const int next = trellis.Next(s, parity);
+    packed |= static_cast<uint32_t>(next | trellis.Quantizer(next) << 3) << (4 * s);
+  }
+  return packed;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const DeviceStreamTables>> DeviceStreamTables::Upload(
+    DeviceRuntime* runtime, std::shared_ptr<const StreamTables> tables, DeviceStream stream) {
+  auto uploaded = std::make_shared<DeviceStreamTables>();
+  for (int bits = kMinBucketBits; bits <= kMaxBucketBits; ++bits) {
+    const size_t count = size_t{kTableCount * kQuantizerCount} << bits;
+    NWC_ASSIGN_OR_RETURN(
+        uploaded->by_bits_[static_cast<size_t>(bits - kMinBucketBits)],
+        DeviceBuffer::CopyOf(runtime, std::span(tables->buckets(bits), count), stream));
+  }
+  uploaded->host_ = std::move(tables);
+  return std::shared_ptr<const DeviceStreamTables>(std::move(uploaded));
+}
+
+Result<std::shared_ptr<const DeviceNeuralCodec>> DeviceNeuralCodec::Upload(DeviceRuntime* runtime,
+                                                                           const NeuralCodec& codec,
+                                                                           DeviceStream stream) {
+  auto uploaded = std::make_shared<DeviceNeuralCodec>();
+  uploaded->settings_ = codec;
+  const NeuralTables host(codec);
+  std::vector<LatentTable> tables;
+  size_t bucket_count = 0;
+  for (size_t q = 0; q < codec.qualities; ++q) {
+    for (size_t l = 0; l < codec.latents; ++l) {
+      const NeuralTables::Table& t = host.table(q, l);
+      tables.push_back({t.first_bucket, t.bucket_bits, t.lowest, t.escape});
+      bucket_count = std::max(bucket_count, t.first_bucket + (size_t{1} << t.bucket_bits));
+    }
+  }
+  const std::vector<float> parameters = NetParameters(codec);
+  const std::vector<Vector16> tiles = TensorWeights(codec);
+  NWC_ASSIGN_OR_RETURN(uploaded->tensor_weights_,
+                       DeviceBuffer::CopyOf(runtime, std::span(tiles), stream));
+  NWC_ASSIGN_OR_RETURN(uploaded->parameters_,
+                       DeviceBuffer::CopyOf(runtime, std::span(parameters), stream));
+  NWC_ASSIGN_OR_RETURN(uploaded->tables_,
+                       DeviceBuffer::CopyOf(runtime, std::span<const LatentTable>(tables), stream));
+  NWC_ASSIGN_OR_RETURN(
+      uploaded->buckets_,
+      DeviceBuffer::CopyOf(runtime, std::span(host.buckets(), bucket_count), stream));
+  return std::shared_ptr<const DeviceNeuralCodec>(std::move(uploaded));
+}
+
+void DeviceNeuralCodec::Describe(NeuralJob* job) const {
+  job->tables = tables_.as<LatentTable>();
+  job->buckets = buckets_.as<AliasBucket>();
+  job->net = {settings_.chunk,
+              settings_.latents,
+              settings_.width,
+              settings_.blocks,
+              settings_.qualities,
+              parameters_.as<float>(),
+              tensor_weights_.as<Vector16>()};
+}
+
+Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTensorDecoder::Create(DeviceRuntime* runtime,
+                                                                         const TensorInfo& tensor,
+                                                                         ByteSpan side,
+                                                                         DeviceCodec codec,
+                                                                         DeviceStream stream) {
+  auto decoder = std::make_unique<DeviceTensorDecoder>();
+  decoder->tensor_ = &tensor;
+  if (!tensor.supported()) {
+    return Status(ErrorCode::kUnsupported, "profile " + std::to_string(tensor.profile_value) +
+                                               " is newer than this build: update nwc");
+  }
+  const bool is_stream = tensor.profile() == Profile::kStream;
+  if (!is_stream && tensor.profile() != Profile::kNwc) return decoder;
+  if (is_stream ? codec.stream == nullptr : codec.neural == nullptr) {
+    return Status(ErrorCode::kInternal, "a tensor needs its codec");
+  }
+  decoder->codec_ = std::move(codec);
+  const uint64_t expected = tensor.side()->hash;
+  if (const uint64_t found = Hash64(side); found != expected) {
+    return Status::Corrupt(
+        21, "side information hash is " + ToHex(found) + ", expected " + ToHex(expected));
+  }
+  NWC_RETURN_IF_ERROR(is_stream ? decoder->AcceptStreamSide(runtime, side, stream)
+                                : decoder->AcceptNeuralSide(runtime, side, stream));
+  return decoder;
+}
+
+Status DeviceTensorDecoder::AcceptStreamSide(DeviceRuntime* runtime, ByteSpan side,
+                                             DeviceStream stream) {
+  const StreamInfo& info = *tensor_->stream;
+  NWC_ASSIGN_OR_RETURN(SideInfo parsed, ParseSideInfo(side, tensor_->rows, tensor_->columns,
+                                                      info.scale, info.row_gains));
+  const std::vector<float> steps = RowSteps(parsed, 0, tensor_->rows);
+  std::vector<LineFacts> rows, columns;
+  rows.reserve(steps.size());
+  for (size_t j = 0; j < steps.size(); ++j) rows.push_back({steps[j], parsed.row_table[j]});
+  columns.reserve(parsed.column_step.size());
+  for (size_t i = 0; i < parsed.column_step.size(); ++i) {
+    columns.push_back({ColumnFactor(info.scale, parsed.column_step[i]), parsed.column_table[i]});
+  }
+  NWC_ASSIGN_OR_RETURN(row_facts_,
+                       DeviceBuffer::CopyOf(runtime, std::span<const LineFacts>(rows), stream));
+  NWC_ASSIGN_OR_RETURN(column_facts_,
+                       DeviceBuffer::CopyOf(runtime, std::span<const LineFacts>(columns), stream));
+  row_table_ = std::move(parsed.row_table);
+  column_table_ = std::move(parsed.column_table);
+  return {};
+}
+
+Status DeviceTensorDecoder::AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan side,
+                                             DeviceStream stream) {
+  const float scale = tensor_->neural->scale;
+  NWC_ASSIGN_OR_RETURN(
+      const NeuralSideInfo parsed,
+      ParseNeuralSideInfo(side, tensor_->columns, codec_.neural->settings().qualities, scale));
+  std::vector<float> factors;
+  factors.reserve(parsed.column_scale.size());
+  for (const int16_t code : parsed.column_scale) {
+    factors.push_back(NeuralColumnFactor(scale, code));
+  }
+  NWC_ASSIGN_OR_RETURN(column_factors_,
+                       DeviceBuffer::CopyOf(runtime, std::span<const float>(factors), stream));
+  NWC_ASSIGN_OR_RETURN(
+      column_quality_,
+      DeviceBuffer::CopyOf(runtime, std::span<const uint8_t>(parsed.column_quality), stream));
+  return {};
+}
+
+StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, StreamBlock* block) const {
+  const TileRange tile = tensor_->Tile(number);
+  const TableSpan span =
+      TableSpanOf(std::span(row_table_).subspan(tile.row_begin, tile.rows()),
+                  std::span(column_table_).subspan(tile.column_begin, tile.columns()));
+  const StreamInfo& info = *tensor_->stream;
+  const Trellis& trellis = kTrellises[info.trellis];
+  *block = {};
+  block->table_low = span.low;
+  block->table_high = span.high;
+  block->next[0] = PackedNext(trellis, 0);
+  block->next[1] = PackedNext(trellis, 1);
+  block->offset1 = info.offset1;
+  block->offset2 = info.offset2;
+  StreamJob job{};
+  job.row_facts = row_facts_.as<LineFacts>() + tile.row_begin;
+  job.column_facts = column_facts_.as<LineFacts>() + tile.column_begin;
+  job.min_bucket_bits =
+      static_cast<uint32_t>(codec_.stream->tables().BucketBits(span.low, span.high));
+  return job;
+}
+
+NeuralJob DeviceTensorDecoder::MakeNeuralJob(size_t number) const {
+  const TileRange tile = tensor_->Tile(number);
+  NeuralJob job{};
+  job.column_factors = column_factors_.as<float>() + tile.column_begin;
+  job.column_quality = column_quality_.as<uint8_t>() + tile.column_begin;
+  codec_.neural->Describe(&job);
+  return job;
+}
+
+}  // namespace nwc

@@ -1,0 +1,79 @@
+// What chunks are decoded with, in device memory: a codec's tables and net, shared by tensors, and
+// a tensor's side information.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "cuda/decode_jobs.h"
+#include "cuda/device_memory.h"
+#include "format/format.h"
+
+namespace nwc {
+
+// The codec of `stream` tensors.
+class DeviceStreamTables {
+ public:
+  // Usable by what follows on `stream`, as all of this file.
+  static Result<std::shared_ptr<const DeviceStreamTables>> Upload(
+      DeviceRuntime* runtime, std::shared_ptr<const StreamTables> tables, DeviceStream stream);
+  [[nodiscard]] const AliasBucket* buckets(int bucket_bits) const {
+    return by_bits_[static_cast<size_t>(bucket_bits - kMinBucketBits)].as<AliasBucket>();
+  }
+  [[nodiscard]] const CodecTables& tables() const { return host_->tables(); }
+
+ private:
+  std::shared_ptr<const StreamTables> host_;
+  std::array<DeviceBuffer, kMaxBucketBits - kMinBucketBits + 1> by_bits_;
+};
+
+// The codec of `nwc` tensors.
+class DeviceNeuralCodec {
+ public:
+  static Result<std::shared_ptr<const DeviceNeuralCodec>> Upload(DeviceRuntime* runtime,
+                                                                 const NeuralCodec& codec,
+                                                                 DeviceStream stream);
+  [[nodiscard]] const NeuralSettings& settings() const { return settings_; }
+  // Sets what a job takes from its codec.
+  void Describe(NeuralJob* job) const;
+
+ private:
+  NeuralSettings settings_;
+  DeviceBuffer parameters_, tensor_weights_, tables_, buckets_;
+};
+
+// The codec of a tensor: `stream` for stream, `neural` for nwc, neither for raw and exact.
+struct DeviceCodec {
+  std::shared_ptr<const DeviceStreamTables> stream;
+  std::shared_ptr<const DeviceNeuralCodec> neural;
+};
+
+// One tensor: its codec and its side information. Immutable.
+class DeviceTensorDecoder {
+ public:
+  // `side`: as stored; its hash is checked (R21), then its form (R22). `tensor` outlives the
+  // decoder. kUnsupported for a profile that is not known.
+  static Result<std::unique_ptr<DeviceTensorDecoder>> Create(DeviceRuntime* runtime,
+                                                             const TensorInfo& tensor,
+                                                             ByteSpan side, DeviceCodec codec,
+                                                             DeviceStream stream);
+
+  [[nodiscard]] const TensorInfo& tensor() const { return *tensor_; }
+  [[nodiscard]] const DeviceCodec& codec() const { return codec_; }
+
+  // Jobs for chunk `number` of the tensor, without what is the same for all profiles (ChunkJob).
+  [[nodiscard]] StreamJob MakeStreamJob(size_t number, StreamBlock* block) const;
+  [[nodiscard]] NeuralJob MakeNeuralJob(size_t number) const;
+
+ private:
+  Status AcceptStreamSide(DeviceRuntime* runtime, ByteSpan side, DeviceStream stream);
+  Status AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan side, DeviceStream stream);
+
+  const TensorInfo* tensor_ = nullptr;
+  DeviceCodec codec_;
+  std::vector<int16_t> row_table_, column_table_;  // stream: what tables a tile may meet
+  DeviceBuffer row_facts_, column_facts_;          // stream
+  DeviceBuffer column_factors_, column_quality_;   // nwc
+};
+
+}  // namespace nwc

@@ -1,0 +1,42 @@
+#include "tests/cuda/device_test.h"
+
+namespace nwc {
+
+Status DeviceTest::Decode(std::span<const ChunkOnDevice> chunks, const TensorSlice& slice,
+                          std::vector<uint8_t>* out, NeuralArithmetic arithmetic) {
+  const TensorInfo& tensor = chunks[0].decoder->tensor();
+  out->assign(slice.weights() * DTypeSize(tensor.dtype), 0x55);
+  NWC_ASSIGN_OR_RETURN(const DeviceBuffer result,
+                       DeviceBuffer::CopyOf(runtime(), std::span<const uint8_t>(*out), nullptr));
+  std::vector<DeviceBuffer> buffers;  // one a chunk, of exactly its size
+  DecodeBatch batch(arithmetic);
+  for (const ChunkOnDevice& chunk : chunks) {
+    NWC_ASSIGN_OR_RETURN(DeviceBuffer bytes, DeviceBuffer::CopyOf(runtime(), chunk.bytes, nullptr));
+    NWC_ASSIGN_OR_RETURN(
+        DeviceBuffer latents,
+        DeviceBuffer::Allocate(runtime(), DecodeBatch::LatentBytes(*chunk.decoder, chunk.number)));
+    batch.Add({chunk.decoder, chunk.number, chunk.bytes, bytes.address(), slice, result.address(),
+               latents.address()});
+    buffers.push_back(std::move(bytes));
+    buffers.push_back(std::move(latents));
+  }
+  std::vector<uint8_t> description(DecodeBatch::MaxDescriptionBytes(batch.chunk_count()));
+  NWC_ASSIGN_OR_RETURN(const DeviceBuffer described,
+                       DeviceBuffer::Allocate(runtime(), description.size()));
+  batch.Describe(description, described.address());
+  NWC_RETURN_IF_ERROR(runtime()->CopyToDevice(described.address(), description.data(),
+                                              batch.description_bytes(), nullptr));
+  NWC_RETURN_IF_ERROR(batch.Launch(runtime(), nullptr));
+  std::vector<uint8_t> rules(batch.rules_bytes());
+  NWC_RETURN_IF_ERROR(
+      runtime()->CopyToHost(rules.data(), described.address(), rules.size(), nullptr));
+  if (!out->empty()) {
+    NWC_RETURN_IF_ERROR(runtime()->CopyToHost(out->data(), result.address(), out->size(), nullptr));
+  }
+  NWC_ASSIGN_OR_RETURN(const OwnedEvent done, OwnedEvent::Create(runtime()));
+  NWC_RETURN_IF_ERROR(runtime()->Record(done.get(), nullptr));
+  NWC_RETURN_IF_ERROR(runtime()->Synchronize(done.get()));
+  return batch.Check(rules.data());
+}
+
+}  // namespace nwc
