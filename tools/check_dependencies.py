@@ -57,7 +57,7 @@ FOLDERS = {
 PUBLIC_HEADERS = [
     "format/format.h", "format/status.h", "loader/loader.h", "loader/byte_source.h",
     "loader/layer_order.h", "loader/model_loader.h", "loader/shard_set.h",
-    "loader/tensor_parallel.h", "loader/nwc_c.h", "cuda/decoder.h", "encoder/encoder.h",
+    "loader/tensor_parallel.h", "loader/nwc.h", "cuda/decoder.h", "encoder/encoder.h",
     "encoder/table_training.h",
     "encoder/calibration.h", "encoder/neural_training.h", "encoder/neural_encoder.h",
     "encoder/evaluation.h", "encoder/recovery.h", "encoder/packed_container.h",
@@ -94,7 +94,8 @@ INTRINSICS_HEADERS = {"immintrin.h", "arm_neon.h", "cpuid.h"}
 IMPURE_HEADERS = set(
     "thread mutex shared_mutex condition_variable future semaphore latch barrier stop_token "
     "fstream iostream filesystem csignal".split())
-STANDARD_HEADERS = IMPURE_HEADERS | set(
+C_HEADERS = {"stddef.h", "stdint.h"}  # of the C interface
+STANDARD_HEADERS = IMPURE_HEADERS | C_HEADERS | set(
     "algorithm any array atomic bit bitset cassert cctype cerrno cfenv cfloat charconv chrono "
     "cinttypes climits clocale cmath codecvt compare complex concepts coroutine cstdarg cstddef "
     "cstdint cstdio cstdlib cstring ctime cuchar cwchar cwctype deque exception execution format "
