@@ -35,7 +35,7 @@ Result<std::string> FindScript(const std::string& name) {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   const fs::path installed = program.parent_path().parent_path() / "share" / "nwc" / name;
-  for (const fs::path& path : {fs::path(NWC_SCRIPT_FOLDER) / name, installed}) {
+  for (const fs::path& path : {installed, fs::path(NWC_SCRIPT_FOLDER) / name}) {
     if (fs::is_regular_file(path, error)) return path.string();
   }
   return Status(ErrorCode::kIo, installed.string() + ": not there, but the program needs it; " +

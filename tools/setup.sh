@@ -18,6 +18,7 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(
   libgtest-dev libgmock-dev libbenchmark-dev
+  dpkg-dev groff-base
   clang libclang-rt-14-dev clang-format clang-tidy
 )
 

@@ -1,0 +1,26 @@
+# Two Debian packages: `cpack -G DEB`. LibTorch is no Debian package, so build with NWC_TORCH=OFF.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_CONTACT "the NWC developers <nwc@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "storage format and streaming loader for neural network weights")
+set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime development)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME nwc)
+find_program(NWC_SHLIBDEPS dpkg-shlibdeps)
+if(NWC_SHLIBDEPS)
+  set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
+endif()
+mark_as_advanced(NWC_SHLIBDEPS)
+
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libnwc-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
+  "nwc (= ${PROJECT_VERSION}), libcurl4-openssl-dev | libcurl-dev, liburing-dev, libxxhash-dev")
+include(CPack)
