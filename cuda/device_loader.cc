@@ -2,13 +2,12 @@
 
 #include <chrono>
 #include <map>
-#include <string>
 #include <utility>
 
 #include "cuda/device_pipeline.h"
 #include "loader/byte_source.h"
-#include "loader/file_source.h"
 #include "loader/io_choice.h"
+#include "loader/read_piece.h"
 #include "loader/without_exceptions.h"
 
 namespace nwc {
@@ -24,20 +23,7 @@ struct DeviceLoader::Impl {
 
   // Uploads it when it is first needed.
   Result<DeviceCodec> CodecOf(size_t number, DeviceStream stream);
-  Result<NeuralCodec> ReadNeural(uint16_t number);
 };
-
-Result<NeuralCodec> DeviceLoader::Impl::ReadNeural(uint16_t number) {
-  const NeuralCodecInfo& info = loader->index().neural_codecs[number];
-  std::vector<uint8_t> bytes(info.extent.size);
-  if (const Status status = loader->source().Read(info.extent.offset, bytes); !status.ok()) {
-    return WhileReading(status, "neural codec '" + info.name + "'");
-  }
-  codec_bytes_read += bytes.size();
-  auto codec = ReadNeuralCodec(info, bytes);
-  if (!codec.ok()) return codec.status().WithContext("neural codec '" + info.name + "'");
-  return codec;
-}
 
 Result<DeviceCodec> DeviceLoader::Impl::CodecOf(size_t number, DeviceStream stream) {
   const TensorInfo& tensor = loader->index().tensors[number];
@@ -52,7 +38,10 @@ Result<DeviceCodec> DeviceLoader::Impl::CodecOf(size_t number, DeviceStream stre
   } else if (tensor.neural) {
     auto& known = neural_codecs[tensor.neural->codec];
     if (known == nullptr) {
-      NWC_ASSIGN_OR_RETURN(const NeuralCodec host, ReadNeural(tensor.neural->codec));
+      const NeuralCodecInfo& info = loader->index().neural_codecs[tensor.neural->codec];
+      NWC_ASSIGN_OR_RETURN(const NeuralCodec host,
+                           ReadNeuralCodecFrom(loader->source(), info, nullptr));
+      codec_bytes_read += info.extent.size;
       NWC_ASSIGN_OR_RETURN(known, DeviceNeuralCodec::Upload(runtime, host, stream));
     }
     codec.neural = known;

@@ -43,11 +43,10 @@ NWC_DEVICE_INLINE bool CutNeuralChunk(const NeuralJob& job, NeuralParts* parts) 
   const uint32_t chunks = ChunkRows(job) * job.columns;
   if (p.escapes > chunks * job.net.latents || p.exact_chunks > chunks) return false;
   PartCutter cutter(job, kNeuralWordsAt);
-  const bool fits = cutter.Take(uint64_t{p.words} * 2, &p.words_at) &&
-                    cutter.Take(uint64_t{p.escapes} * 2, &p.escapes_at) && cutter.Pad() &&
-                    cutter.Take(uint64_t{p.exact_chunks} * 4, &p.chunk_ids_at);
-  p.chunk_values_at = p.chunk_ids_at + 4 * p.exact_chunks;
-  return fits;
+  return cutter.Take(uint64_t{p.words} * 2, &p.words_at) &&
+         cutter.Take(uint64_t{p.escapes} * 2, &p.escapes_at) && cutter.Pad() &&
+         cutter.Take(uint64_t{p.exact_chunks} * 4, &p.chunk_ids_at) &&
+         cutter.Take(0, &p.chunk_values_at);
 }
 
 // How many of the first `ids` exact chunks lie in the last chunk row, which may be shorter. Ids

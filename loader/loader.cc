@@ -14,6 +14,7 @@
 #include "loader/memory_source.h"
 #include "loader/name_hint.h"
 #include "loader/pipeline.h"
+#include "loader/read_piece.h"
 #include "loader/read_range.h"
 #include "loader/without_exceptions.h"
 
@@ -58,14 +59,6 @@ struct Loader::Impl {
   void Log() const {
     if (options.log) options.log(source->name() + ": reads by " + io.description);
   }
-  // A small piece of payload.
-  Status ReadPiece(const Extent& extent, MutableByteSpan destination,
-                   const std::atomic<bool>* cancel) const {
-    const ByteSource& from = *io.from.source;
-    if (cancel == nullptr) return from.Read(extent.offset, destination);
-    return from.ReadUnlessStopped(extent.offset, destination, *cancel);
-  }
-
   // The codecs of `wanted`, valid numbers, one each; built when first needed. Adds what was read
   // for that to *bytes_read.
   Result<std::vector<ChunkCodec>> CodecsOf(std::span<const size_t> wanted, uint64_t* bytes_read,
@@ -111,17 +104,9 @@ Status Loader::Impl::UseCache() {
 Status Loader::Impl::ReadNeural(uint16_t number, uint64_t* bytes_read,
                                 const std::atomic<bool>* cancel) {
   const NeuralCodecInfo& info = index.neural_codecs[number];
-  const std::string what = "neural codec '" + info.name + "'";
-  const std::string where =
-      source->name() + ": " + what + " at byte " + std::to_string(info.extent.offset);
-  std::vector<uint8_t> bytes(info.extent.size);
-  if (const Status status = ReadPiece(info.extent, bytes, cancel); !status.ok()) {
-    return WhileReading(status, what);
-  }
-  *bytes_read += bytes.size();
-  const auto codec = ReadNeuralCodec(info, bytes);
-  if (!codec.ok()) return codec.status().WithContext(where);
-  neural_codecs_[number] = std::make_shared<const NeuralDecodeCodec>(*codec);
+  NWC_ASSIGN_OR_RETURN(const NeuralCodec codec, ReadNeuralCodecFrom(*io.from.source, info, cancel));
+  *bytes_read += info.extent.size;
+  neural_codecs_[number] = std::make_shared<const NeuralDecodeCodec>(codec);
   return {};
 }
 
@@ -304,7 +289,8 @@ Result<std::vector<uint8_t>> Loader::LoadFile(size_t file_number,
     }
     const FileInfo& file = files[file_number];
     std::vector<uint8_t> bytes(file.extent.size);
-    if (const Status status = impl_->ReadPiece(file.extent, bytes, cancel); !status.ok()) {
+    if (const Status status = ReadPiece(*impl_->io.from.source, file.extent, bytes, cancel);
+        !status.ok()) {
       return WhileReading(status, "file '" + file.name + "'");
     }
     if (Hash64(bytes) != file.extent.hash) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "tests/cuda/device_test.h"
+#include "tests/support/golden_files.h"
 
 namespace nwc {
 namespace {
@@ -79,9 +80,8 @@ class DeviceLoaderTest : public DeviceTest {
 };
 
 TEST_P(DeviceLoaderTest, EveryGoldenFileLoads) {
-  for (const auto& entry : std::filesystem::directory_iterator(Path(GOLDEN_FOLDER) / "valid")) {
-    if (entry.path().extension() != ".nwc") continue;
-    const auto loader = Open(entry.path().filename().c_str());
+  for (const Path& path : GoldenContainers("valid")) {
+    const auto loader = Open(path.filename().c_str());
     GivesTheHostsBits(*loader, Everything(*loader), {});
     GivesTheHostsBits(*loader, Everything(*loader), {.staging_bytes = kSmallStaging});
   }

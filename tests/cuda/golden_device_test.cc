@@ -1,25 +1,16 @@
 // The golden files on devices: the bits of the host's decoder, the rule in the file's name.
-#include <algorithm>
 #include <filesystem>
 #include <random>
 
 #include "loader/byte_source.h"
 #include "loader/loader.h"
 #include "tests/cuda/device_test.h"
+#include "tests/support/golden_files.h"
 
 namespace nwc {
 namespace {
 
 using Path = std::filesystem::path;
-
-std::vector<Path> Containers(const char* folder) {
-  std::vector<Path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(Path(GOLDEN_FOLDER) / folder)) {
-    if (entry.path().extension() == ".nwc") paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 std::vector<uint8_t> ReadExtent(const Loader& loader, uint64_t offset, uint64_t size) {
   std::vector<uint8_t> bytes(size);
@@ -79,7 +70,7 @@ class GoldenOnDevice : public DeviceTest {
 };
 
 TEST_P(GoldenOnDevice, WholeTensorsAreTheHosts) {
-  for (const Path& path : Containers("valid")) {
+  for (const Path& path : GoldenContainers("valid")) {
     const auto loader = Loader::Open(path, {});
     ASSERT_TRUE(loader.ok());
     for (size_t i = 0; i < (*loader)->index().tensors.size(); ++i) {
@@ -94,7 +85,7 @@ TEST_P(GoldenOnDevice, SlicesAreTheHosts) {
     *begin = rng() % size;
     *end = *begin + 1 + rng() % (size - *begin);
   };
-  for (const Path& path : Containers("valid")) {
+  for (const Path& path : GoldenContainers("valid")) {
     const auto loader = Loader::Open(path, {});
     ASSERT_TRUE(loader.ok());
     for (size_t i = 0; i < (*loader)->index().tensors.size(); ++i) {
@@ -111,7 +102,7 @@ TEST_P(GoldenOnDevice, SlicesAreTheHosts) {
 
 // What a kernel finds; the host checks all that comes before.
 TEST_P(GoldenOnDevice, BrokenChunksAreFlagged) {
-  for (const Path& path : Containers("invalid")) {
+  for (const Path& path : GoldenContainers("invalid")) {
     const int rule = std::stoi(path.stem().string().substr(1, 2));
     if ((rule < 23 || rule > 28) && rule != 36 && rule != 37) continue;
     const auto loader = Loader::Open(path, {});

@@ -2,7 +2,6 @@
 // with the rule in their name.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,20 +10,12 @@
 
 #include "format/checksum.h"
 #include "loader/loader.h"
+#include "tests/support/golden_files.h"
 
 namespace nwc {
 namespace {
 
 using Path = std::filesystem::path;
-
-std::vector<Path> Containers(const char* folder) {
-  std::vector<Path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(Path(GOLDEN_FOLDER) / folder)) {
-    if (entry.path().extension() == ".nwc") paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 std::string TestName(const testing::TestParamInfo<Path>& info) { return info.param.stem(); }
 
@@ -82,7 +73,8 @@ TEST_P(ValidGolden, LoadsWithAvx512) {
   LoadsEverything(Simd::kAvx512);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, ValidGolden, testing::ValuesIn(Containers("valid")), TestName);
+INSTANTIATE_TEST_SUITE_P(Files, ValidGolden, testing::ValuesIn(GoldenContainers("valid")),
+                         TestName);
 
 // The first error that opening and loading everything meets.
 Status FirstError(const Path& path, Simd simd) {
@@ -123,11 +115,12 @@ TEST_P(InvalidGolden, IsRejectedWithAvx512) {
   IsRejected(Simd::kAvx512);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, InvalidGolden, testing::ValuesIn(Containers("invalid")), TestName);
+INSTANTIATE_TEST_SUITE_P(Files, InvalidGolden, testing::ValuesIn(GoldenContainers("invalid")),
+                         TestName);
 
 TEST(GoldenFiles, ThereIsAnInvalidOneForEachRule) {
   std::vector<bool> seen(39);
-  for (const Path& path : Containers("invalid")) {
+  for (const Path& path : GoldenContainers("invalid")) {
     seen.at(static_cast<size_t>(std::stoi(path.stem().string().substr(1, 2)))) = true;
   }
   for (size_t rule = 1; rule <= 38; ++rule) EXPECT_TRUE(seen[rule]) << "R" << rule;
