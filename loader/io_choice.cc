@@ -133,7 +133,7 @@ Result<IoChoice> ChooseIo(const ByteSource& source, IoMode mode) {
     return choice;
   }
   if (mode != IoMode::kAuto) return Explicit(mode, "asked for", std::move(choice));
-  if (const char* value = std::getenv("NWC_IO"); value != nullptr) {
+  if (const char* value = std::getenv("NWC_IO"); value != nullptr && *value != '\0') {
     const auto named = ParseIoMode(value);
     if (!named) {
       return Status(ErrorCode::kUsage, "NWC_IO is '" + std::string(value) + "', expected " +

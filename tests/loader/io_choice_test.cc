@@ -106,6 +106,8 @@ TEST_F(IoChoiceTest, TheEnvironmentDecidesForAutoOnly) {
   const std::string alone = Description(IoMode::kAuto);
   setenv("NWC_IO", "auto", 1);
   EXPECT_EQ(Description(IoMode::kAuto), alone);
+  setenv("NWC_IO", "", 1);
+  EXPECT_EQ(Description(IoMode::kAuto), alone);
 }
 
 TEST_F(IoChoiceTest, AnUnknownEnvironmentValueIsAUsageError) {
