@@ -53,8 +53,7 @@ class Command:
 
 
 def output_of(command: list[str]) -> str:
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return "".join(letter for letter in text if letter.isprintable() or letter == "\n")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def parse_entries(lines: list[str]) -> list[Entry]:

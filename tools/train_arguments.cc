@@ -1,7 +1,6 @@
 #include "tools/train_arguments.h"
 
 #include <CLI/CLI.hpp>
-#include <map>
 
 namespace nwc {
 namespace {
@@ -62,7 +61,7 @@ void DeclareCommon(CLI::App* app, TrainArguments* a, RawArguments* raw) {
       ->check(CLI::NonNegativeNumber);
   app->add_option("--threads", raw->threads, "0: one a core")->check(CLI::Range(0, 1024));
   app->add_flag("--force", a->force, "replace the output");
-  app->add_flag("-q,--quiet", a->quiet);
+  app->add_flag("-q,--quiet", a->quiet, "no progress");
 }
 
 void DeclareStream(CLI::App* app, TrainArguments* a) {
@@ -73,11 +72,15 @@ void DeclareStream(CLI::App* app, TrainArguments* a) {
       ->check(CLI::Range(1, 100))
       ->group(kStreamGroup)
       ->capture_default_str();
-  const std::map<std::string, TrellisId> trellises = {{"scalar", TrellisId::kScalar},
-                                                      {"4", TrellisId::kFourStates},
-                                                      {"8", TrellisId::kEightStates}};
-  app->add_option("--trellis", a->stream.trellis, "scalar, 4 or 8 states")
-      ->transform(CLI::CheckedTransformer(trellises))
+  // By name: the help would print the values of the enumeration, which are control characters.
+  const auto set = [a](const std::string& name) {
+    a->stream.trellis = name == "scalar" ? TrellisId::kScalar
+                        : name == "4"    ? TrellisId::kFourStates
+                                         : TrellisId::kEightStates;
+  };
+  app->add_option_function<std::string>("--trellis", set, "scalar, or so many states")
+      ->check(CLI::IsMember({"scalar", "4", "8"}))
+      ->default_str("8")
       ->group(kStreamGroup);
 }
 

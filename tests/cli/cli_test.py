@@ -397,6 +397,11 @@ class CommandLine(CliCase):
     def packed(self):
         return self.pack(self.checkpoint(layers_of(self.rng, 2)), self.path("m.nwc"))
 
+    def test_help_is_plain_text(self):
+        for program in ("nwc", "nwc-pack", "nwc-train"):
+            text = self.run_program(program, "--help").stdout
+            self.assertTrue(all(c.isprintable() or c == "\n" for c in text), program)
+
     def test_help_and_version(self):
         text = self.nwc("--help").stdout
         for command in COMMANDS:
