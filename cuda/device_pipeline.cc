@@ -278,6 +278,12 @@ Status DevicePipeline::AddChunk(const FetchPiece& piece, ByteSpan bytes, size_t*
                                      "; the file is damaged: fetch it again");
     }
   }
+  if (bytes.size() > UINT32_MAX) {
+    return Status(ErrorCode::kUnsupported,
+                  "has " + std::to_string(bytes.size()) +
+                      " bytes, expected less than 2^32 for decoding on a device; load it on the "
+                      "CPU");
+  }
   const auto offset = static_cast<size_t>(bytes.data() - pinned_.span().data());
   batch->decode.Add({state.decoder.get(), piece.chunk, bytes, staged_.address() + offset,
                      state.tensor.slice, state.tensor.bytes, latents_.address() + *latents_at});
