@@ -63,9 +63,9 @@ step_tsan() {
   local plain_addresses=()
   if setarch -R true 2>/dev/null; then plain_addresses=(setarch -R); fi
   configure build-tsan "${SANITIZER_BUILD[@]}" -DNWC_TESTS=ON -DNWC_SANITIZE=thread
-  "${plain_addresses[@]}" cmake --build build-tsan -j "$JOBS" --target loader_test remote_test encoder_test
+  "${plain_addresses[@]}" cmake --build build-tsan -j "$JOBS" --target loader_test remote_test nwc_c_test encoder_test
   local test
-  for test in loader_test remote_test; do
+  for test in loader_test remote_test nwc_c_test; do
     "${plain_addresses[@]}" "build-tsan/bin/$test" --gtest_brief=1
   done
   # Packing takes long here; these have several threads.
