@@ -16,8 +16,8 @@
 namespace nwc {
 namespace {
 
-// Where reads past the page cache and through it take as long: from a cold disk they brought twice
-// as much a second, from memory three quarters.
+// Reads past the page cache were the fastest from a cold disk and a third slower from memory
+// (tests/bench/README.md); between the two, this much in memory decides.
 constexpr double kHotShare = 0.75;
 constexpr size_t kNetworkReads = 16;  // each waits for an answer
 
