@@ -17,11 +17,12 @@ constexpr uint64_t kSampleWeights = 24 << 20;
 constexpr uint64_t kFeedbackBytes = 1536ull << 20;  // of L kept between searches
 constexpr uint64_t kSampleRows = 64;                // of a sampled band
 constexpr int kMaxIterations = 8;
-constexpr double kTolerance = 0.002;          // of the target
-constexpr double kGiveUp = 0.05;              // of the target: tiny tensors move in jumps
-constexpr double kChunkBytes = 140 + 24 + 2;  // header, index entry, mean padding
-constexpr double kRangeOctaves = 6;           // of σ/δ to either side, where tables end
-constexpr double kGaussianBits = 1.05;        // rate at σ/δ = 1 if the high-rate law held there
+constexpr double kTolerance = 0.001;  // of the target; the law makes up for the rest
+constexpr double kGiveUp = 0.05;      // of the target: tiny tensors move in jumps
+// Header, index entry, mean padding; the header's 32 lane states hold 8 bits of payload each.
+constexpr double kChunkBytes = 140 + 24 + 2 - 32;
+constexpr double kRangeOctaves = 6;     // of σ/δ to either side, where tables end
+constexpr double kGaussianBits = 1.05;  // rate at σ/δ = 1 if the high-rate law held there
 
 // Values in eighths of an octave and how often each occurs.
 using Histogram = std::map<int, double>;
@@ -98,6 +99,7 @@ struct RateControl::Impl {
   double weights = 0, live_weights = 0;
   size_t sample_stride = 1;
   uint64_t band_stride = 1;
+  double error_of_step = kErrorOfStep;  // as last measured
 
   Status AnalyseTensor(const TensorPlan& plan) {
     const SourceTensor& tensor = source.tensors()[plan.source];
@@ -207,6 +209,12 @@ struct RateControl::Impl {
     Measured m;
     m.refined = Refine(choice, coded, counts);
     m.bits = FileBits(choice, coded, steps);
+    double squares = 0, coded_weights = 0;
+    for (const CodedBand& c : coded) {
+      squares += c.squared_steps;
+      coded_weights += static_cast<double>(c.rows) * c.columns;
+    }
+    error_of_step = squares / coded_weights;
     return m;
   }
 
@@ -216,7 +224,7 @@ struct RateControl::Impl {
     if (band.within.empty()) return nullptr;
     std::vector<float> noise, column_scale;
     for (const double square : band.above) {
-      noise.push_back(static_cast<float>(std::sqrt(kErrorOfStep * square) * constant));
+      noise.push_back(static_cast<float>(std::sqrt(error_of_step * square) * constant));
     }
     for (const double column : tensors[sample[band.tensor].analysed].importance.column) {
       column_scale.push_back(static_cast<float>(1 / std::sqrt(column)));
@@ -313,10 +321,13 @@ Result<StreamChoice> RateControl::Find(double target_bits, const std::atomic<boo
       best.bits = m.bits;
       best.refined = choice;
     }
-    if (i >= 2 && std::fabs(excess) < kTolerance * target_bits) return choice;
     // Weights that need fewer bits even at the finest step (a matrix of zeros) are no failure.
     if (excess < 0 && choice.constant == finest) return choice;
     law_bits = std::max(law_bits - excess, 0.01);
+    if (i >= 2 && std::fabs(excess) < kTolerance * target_bits) {
+      choice.constant = std::clamp(impl_->ConstantOf(law_bits), finest, coarsest);
+      return choice;
+    }
     choice = std::move(m.refined);
   }
   if (std::fabs(best.bits - target_bits) < kGiveUp * target_bits) return best.refined;
