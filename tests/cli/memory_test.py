@@ -5,8 +5,10 @@
 
 BIN_DIR holds nwc and nwc-pack. Needs numpy.
 """
+import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import unittest
@@ -32,6 +34,25 @@ class Memory(CliCase):
         packing = self.peak_kilobytes(source, "-o", self.path("m.nwc"), "-q", "--profile", "exact",
                                       "--threads", 2)
         self.assertLess(packing - idle, 48 * 1024)  # of 128 MB
+        self.nwc("verify", self.path("m.nwc"), "-q")
+
+    def test_a_checkpoint_packs_in_less_address_space_than_it_has_bytes(self):
+        side, count, limit = 2048, 66, 1 << 30
+        size = 4 * side * side
+        # A few matrices, which are searched long; vectors, which are not.
+        header = {f"layers.{i}.w": {"dtype": "F32", "shape": [side, side] if i < 4 else [side * side],
+                                    "data_offsets": [i * size, (i + 1) * size]} for i in range(count)}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        source = self.path("large.safetensors")
+        with open(source, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.write(self.rng.normal(0, 0.02, side * side).astype("<f4").tobytes())  # the others are zeros
+            file.truncate(8 + len(text) + count * size)
+        self.assertGreater(source.stat().st_size, limit)
+        subprocess.run(["bash", "-c", 'ulimit -v "$0" && exec "$@"', str(limit // 1024),
+                        *self.command("nwc-pack", source, "-o", self.path("m.nwc"), "-q", "--threads", 2)],
+                       check=True)
         self.nwc("verify", self.path("m.nwc"), "-q")
 
 
