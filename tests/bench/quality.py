@@ -98,8 +98,14 @@ def bits_at(curve: list[Version], kl: float) -> float | None:
     return None
 
 
-def kl_at(curve: list[Version], bits: float) -> float:
-    """KL of a curve at a rate; beyond its ends along the last piece."""
+def kl_at(curve: list[Version], bits: float) -> float | None:
+    """KL of a curve at a rate; a little beyond its ends along the last piece. Six decibels a bit for a
+    curve of one point."""
+    near = [v for v in curve if abs(v.bits - bits) < 0.2]
+    if not near:
+        return None
+    if len(curve) == 1:
+        return near[0].result["kl"] * 4 ** (near[0].bits - bits)
     points = sorted((v.bits, math.log(v.result["kl"])) for v in curve)
     pieces = list(zip(points, points[1:]))
     piece = next((p for p in pieces if bits <= p[1][0]), pieces[-1])
@@ -145,7 +151,8 @@ def ablation_table(rows: list[tuple[str, list[Version]]]) -> list[str]:
     lines = ["| coding | " + " | ".join(f"KL at {b:.1f} bits" for b in ABLATION_BITS) + " |",
              "|---" * (1 + len(ABLATION_BITS)) + "|"]
     for name, curve in rows:
-        lines.append(f"| {name} | " + " | ".join(f"{kl_at(curve, b):.5f}" for b in ABLATION_BITS)
+        found = [kl_at(curve, b) for b in ABLATION_BITS]
+        lines.append(f"| {name} | " + " | ".join("-" if kl is None else f"{kl:.5f}" for kl in found)
                      + " |")
     return lines
 
@@ -178,12 +185,14 @@ def collect(tools: argparse.Namespace) -> list[Version]:
                      for b in ABLATION_BITS]
     if "recover" in tools.parts:
         versions += [Version("+ recovery", b, tools.work / f"recover-{b}.nwc",
-                             ["--bits", str(b), "--calibration", str(tools.calibration), "--recover"])
-                     for b in ABLATION_BITS]
+                             ["--bits", str(b), *with_statistics, "--recover", "--recover-text",
+                              str(tools.calibration)])
+                     for b in tools.recover_bits]
     if not statistics.exists():
         begun = time.monotonic()
         run([tools.bin / "nwc-pack", tools.model, "-o", tools.work / "calibrated.nwc", "--force",
-             "--quiet", "--calibration", tools.calibration, "--stats-out", statistics])
+             "--quiet", "--calibration", tools.calibration, "--calibration-windows",
+             tools.calibration_windows, "--stats-out", statistics])
         (tools.work / "calibration.json").write_text(json.dumps(
             {"seconds_with_packing": time.monotonic() - begun,
              "peak_memory_gb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6}))
@@ -201,8 +210,8 @@ def report(tools: argparse.Namespace, versions: list[Version]) -> str:
     calibration = json.loads((tools.work / "calibration.json").read_text())
     lines = [f"# {tools.model.name}: answers at a rate", "",
              f"Printed by `{command()}` on {machine()}.", "",
-             f"Calibrated on {tools.calibration.name} (32 windows of 1024 tokens), evaluated on "
-             f"{tools.evaluation.name}: {tools.windows} windows, {first['tokens']} tokens, perplexity of the original "
+             f"Calibrated on {tools.calibration.name} ({tools.calibration_windows} windows of 1024 tokens), "
+             f"evaluated on {tools.evaluation.name}: {tools.windows} windows, {first['tokens']} tokens, perplexity of the original "
              f"{first['reference_perplexity']:.3f}. Bits count every byte of the linear tensors, side information, "
              "tables and nets included.", "",
              f"Calibration with a pack: {calibration['seconds_with_packing']:.0f} s, peak memory "
@@ -228,7 +237,9 @@ def main() -> None:
     parser.add_argument("--codec", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--parts", default="stream,nwc,ablation",
                         help="of stream, nwc, ablation, recover; stream is always there")
-    parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--windows", type=int, default=24, help="of the evaluation")
+    parser.add_argument("--calibration-windows", type=int, default=32)
+    parser.add_argument("--recover-bits", type=float, nargs="+", default=ABLATION_BITS)
     parser.add_argument("--results", type=pathlib.Path)
     tools = parser.parse_args()
     tools.work.mkdir(parents=True, exist_ok=True)
