@@ -65,7 +65,6 @@ double TrellisSearch::Search(std::span<const float> scaled, std::span<const uint
   std::fill(cost, cost + kMaxTrellisStates, kUnreached);
   cost[0] = 0;
   if (steps_.size() < scaled.size()) steps_.resize(scaled.size());
-  double base = 0;  // taken out of the costs so that float keeps its precision on long columns
   for (size_t j = 0; j < scaled.size(); ++j) {
     Step& step = steps_[j];
     for (int q = 0; q < kQuantizerCount; ++q) {
@@ -83,8 +82,8 @@ double TrellisSearch::Search(std::span<const float> scaled, std::span<const uint
         }
       }
     }
+    // Costs stay near 0, so that float keeps its precision on long columns.
     const float least = *std::min_element(next, next + states);
-    base += least;
     for (size_t s = 0; s < states; ++s) cost[s] = next[s] - least;
   }
   size_t state = static_cast<size_t>(std::min_element(cost, cost + states) - cost);

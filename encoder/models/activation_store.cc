@@ -1,5 +1,8 @@
 #include "encoder/models/activation_store.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -8,14 +11,21 @@
 namespace nwc {
 namespace {
 
-constexpr uint64_t kMemoryBytes = 4ull << 30;
+// The file keeps what lies there; only the memory is given back.
+void LetGo(const torch::Tensor& mapped) {
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(mapped.data_ptr());
+  const uintptr_t begin = address / page * page;
+  madvise(reinterpret_cast<void*>(begin), address - begin + mapped.nbytes(), MADV_DONTNEED);
+}
 
 }  // namespace
 
-Result<ActivationStore> ActivationStore::Create(size_t count, uint64_t bytes) {
+Result<ActivationStore> ActivationStore::Create(size_t count, uint64_t bytes,
+                                                uint64_t memory_bytes) {
   ActivationStore store;
   store.kept_.resize(count);
-  if (bytes <= kMemoryBytes) return store;
+  if (bytes <= memory_bytes) return store;
   std::error_code error;
   const auto folder = std::filesystem::temp_directory_path(error);
   const auto space = error ? std::filesystem::space_info{} : std::filesystem::space(folder, error);
@@ -39,8 +49,14 @@ void ActivationStore::Keep(size_t slot, const torch::Tensor& tensor) {
   }
   torch::Tensor view = mapped_.narrow(0, used_, tensor.numel()).view(tensor.sizes());
   view.copy_(tensor);
+  LetGo(view);
   used_ += tensor.numel();
   kept_[slot] = view;
+}
+
+void ActivationStore::Drop(size_t slot) {
+  if (mapped_.defined()) LetGo(kept_[slot]);
+  kept_[slot].reset();
 }
 
 }  // namespace nwc
