@@ -1,23 +1,12 @@
 #include "encoder/models/activation_store.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <filesystem>
 #include <random>
-#include <string>
 
 namespace nwc {
 namespace {
 
-// The file keeps what lies there; only the memory is given back.
-void LetGo(const torch::Tensor& mapped) {
-  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto address = reinterpret_cast<uintptr_t>(mapped.data_ptr());
-  const uintptr_t begin = address / page * page;
-  madvise(reinterpret_cast<void*>(begin), address - begin + mapped.nbytes(), MADV_DONTNEED);
-}
+char* BytesOf(const torch::Tensor& tensor) { return static_cast<char*>(tensor.data_ptr()); }
 
 }  // namespace
 
@@ -36,27 +25,43 @@ Result<ActivationStore> ActivationStore::Create(size_t count, uint64_t bytes,
                                       "room, or take fewer windows");
   }
   const auto path = folder / ("nwc-hidden-" + std::to_string(std::random_device{}()));
-  store.mapped_ = torch::from_file(path.string(), /*shared=*/true,
-                                   static_cast<int64_t>(bytes / sizeof(float)), torch::kFloat32);
-  std::filesystem::remove(path, error);  // the mapping keeps it
+  store.folder_ = folder.string();
+  store.file_ = std::make_unique<std::fstream>(
+      path, std::ios::in | std::ios::out | std::ios::trunc | std::ios::binary);
+  if (!*store.file_) return store.Failed("make");
+  std::filesystem::remove(path, error);  // it lives on while it is open
   return store;
 }
 
-void ActivationStore::Keep(size_t slot, const torch::Tensor& tensor) {
-  if (!mapped_.defined()) {
-    kept_[slot] = tensor.cpu();
-    return;
-  }
-  torch::Tensor view = mapped_.narrow(0, used_, tensor.numel()).view(tensor.sizes());
-  view.copy_(tensor);
-  LetGo(view);
-  used_ += tensor.numel();
-  kept_[slot] = view;
+Status ActivationStore::Failed(const char* what) const {
+  return Status(ErrorCode::kIo, folder_ + ": cannot " + what +
+                                    " the file of calibration's hidden states; is there room?");
 }
 
-void ActivationStore::Drop(size_t slot) {
-  if (mapped_.defined()) LetGo(kept_[slot]);
-  kept_[slot].reset();
+Status ActivationStore::Keep(size_t slot, const torch::Tensor& tensor) {
+  const torch::Tensor own = tensor.cpu().contiguous();
+  if (file_ == nullptr) {
+    kept_[slot].tensor = own;
+    return {};
+  }
+  const auto bytes = static_cast<std::streamsize>(own.nbytes());
+  file_->seekp(used_);
+  file_->write(BytesOf(own), bytes);
+  file_->flush();
+  if (!*file_) return Failed("write");
+  kept_[slot] = {{}, own.sizes().vec(), used_};
+  used_ += bytes;
+  return {};
+}
+
+Result<torch::Tensor> ActivationStore::Get(size_t slot) {
+  const Kept& kept = kept_[slot];
+  if (kept.tensor.defined()) return kept.tensor;
+  torch::Tensor tensor = torch::empty(kept.shape, torch::kFloat32);
+  file_->seekg(kept.offset);
+  file_->read(BytesOf(tensor), static_cast<std::streamsize>(tensor.nbytes()));
+  if (!*file_) return Failed("read");
+  return tensor;
 }
 
 }  // namespace nwc

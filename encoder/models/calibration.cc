@@ -175,7 +175,7 @@ class Calibration {
     for (int l = 0; l < model_->layer_count(); ++l) {
       NWC_ASSIGN_OR_RETURN(const auto layer, Load(l));
       for (size_t b = 0; b < batches_.size(); ++b) {
-        store_.Keep(Slot(l, b), hidden[b]);
+        NWC_RETURN_IF_ERROR(store_.Keep(Slot(l, b), hidden[b]));
         hidden[b] = layer->Forward(hidden[b], {});
         NWC_RETURN_IF_ERROR(CheckFinite(hidden[b], "activations of layer " + std::to_string(l)));
         NWC_RETURN_IF_ERROR(Tell("calibration, forward", "layer " + std::to_string(l), ++done,
@@ -244,7 +244,8 @@ class Calibration {
     for (const bool second : {false, true}) {
       if (second) collector.BeginSecond(tokens_, windows_);
       for (size_t b = 0; b < batches_.size(); ++b) {
-        Tensor input = store_.Get(Slot(l, b)).to(device_).detach().requires_grad_(true);
+        NWC_ASSIGN_OR_RETURN(const Tensor kept, store_.Get(Slot(l, b)));
+        Tensor input = kept.to(device_).detach().requires_grad_(true);
         collector.BeginPass();
         layer->Forward(input, observer).backward(hidden_[b]);
         if (second) {
