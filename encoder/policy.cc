@@ -29,7 +29,7 @@ std::string Lower(std::string text) {
 
 bool IsEmbeddingOrHead(const std::string& name) {
   static const std::regex pattern(
-      "embed|(^|[._])(wte|wpe)([._]|$)|lm_head|^output\\.weight$|(^|\\.)head\\.weight$|"
+      "embed|embd|(^|[._])(wte|wpe)([._]|$)|lm_head|^output\\.weight$|(^|\\.)head\\.weight$|"
       "predictions\\.decoder",
       std::regex::optimize);
   return std::regex_search(Lower(name), pattern);
@@ -77,7 +77,9 @@ Result<CompiledRules> Compile(const PackOptions& options) {
 // (group, layer): embeddings, then layers, then the rest.
 std::pair<int, uint64_t> FileOrder(const std::string& name) {
   if (const auto layer = LayerNumber(name)) return {1, *layer};
-  return {Lower(name).find("embed") != std::string::npos ? 0 : 2, 0};
+  const std::string lower = Lower(name);
+  const bool first = lower.find("embed") != std::string::npos || lower.find("embd") != lower.npos;
+  return {first ? 0 : 2, 0};
 }
 
 void SetMatrixView(const SourceTensor& tensor, TensorPlan* plan) {

@@ -9,7 +9,7 @@ namespace nwc {
 namespace {
 
 // Parts of the names of input embeddings, and of output embeddings that hold one of them.
-constexpr const char* kEmbeddings[] = {"embed", "wte.", "wpe."};
+constexpr const char* kEmbeddings[] = {"embed", "embd", "wte.", "wpe."};
 constexpr const char* kHeads[] = {"embed_out", "unembed", "lm_head"};
 
 template <size_t kCount>

@@ -16,6 +16,8 @@ TEST(IsLinearWeight, FollowsTheDefaultRule) {
   EXPECT_TRUE(IsLinearWeight(Named("model.layers.0.self_attn.q_proj.weight", {64, 64})));
   EXPECT_TRUE(IsLinearWeight(Named("encoder.layer.0.attention.output.dense.weight", {384, 384})));
   EXPECT_TRUE(IsLinearWeight(Named("conv.weight", {64, 16, 2, 2})));
+  EXPECT_TRUE(IsLinearWeight(Named("blk.0.attn_q.weight", {64, 64})));
+  EXPECT_FALSE(IsLinearWeight(Named("token_embd.weight", {1000, 64})));
   EXPECT_FALSE(IsLinearWeight(Named("conv.weight", {64, 3, 3, 3})));
   EXPECT_FALSE(IsLinearWeight(Named("q_proj.weight", {63, 640})));
   EXPECT_FALSE(IsLinearWeight(Named("model.embed_tokens.weight", {1000, 64})));

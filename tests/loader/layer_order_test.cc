@@ -29,6 +29,13 @@ TEST(LayerOrder, OutputEmbeddingsComeLast) {
             (std::vector<std::string>{"wte.weight", "wpe.weight", "h.0.w", "ln_f.weight"}));
 }
 
+TEST(LayerOrder, KnowsTheNamesOfGguf) {
+  EXPECT_EQ(Ordered({"output_norm.weight", "blk.10.attn_q.weight", "blk.9.attn_q.weight",
+                     "token_embd.weight"}),
+            (std::vector<std::string>{"token_embd.weight", "blk.9.attn_q.weight",
+                                      "blk.10.attn_q.weight", "output_norm.weight"}));
+}
+
 TEST(LayerOrder, OfNothingIsNothing) { EXPECT_TRUE(Ordered({}).empty()); }
 
 }  // namespace
