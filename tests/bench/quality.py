@@ -174,7 +174,7 @@ def collect(tools: argparse.Namespace) -> list[Version]:
     statistics = tools.work / "statistics.safetensors"
     with_statistics = ["--stats", str(statistics)]
     versions = [Version(f"stream {b}", b, tools.work / f"stream-{b}.nwc",
-                        ["--bits", str(b), *with_statistics]) for b in STREAM_BITS]
+                        ["--bits", str(b), *with_statistics]) for b in tools.stream_bits]
     for text in tools.codec if "nwc" in tools.parts else []:
         name, _, file = text.partition("=")
         versions.append(Version(name, None, tools.work / f"nwc-{name}.nwc",
@@ -239,6 +239,7 @@ def main() -> None:
                         help="of stream, nwc, ablation, recover; stream is always there")
     parser.add_argument("--windows", type=int, default=24, help="of the evaluation")
     parser.add_argument("--calibration-windows", type=int, default=32)
+    parser.add_argument("--stream-bits", type=float, nargs="+", default=STREAM_BITS)
     parser.add_argument("--recover-bits", type=float, nargs="+", default=ABLATION_BITS)
     parser.add_argument("--results", type=pathlib.Path)
     tools = parser.parse_args()
