@@ -181,6 +181,7 @@ const Superblock& Loader::superblock() const { return impl_->superblock; }
 const std::string& Loader::path() const { return impl_->source->name(); }
 std::string Loader::io_description() const { return impl_->io.description; }
 const ByteSource& Loader::source() const { return *impl_->source; }
+const IoChoice& Loader::io() const { return impl_->io; }
 
 Result<size_t> Loader::Find(std::string_view name) const {
   return WithoutExceptions(path(), [&]() -> Result<size_t> {

@@ -68,6 +68,7 @@ struct LoadStatistics {
 };
 
 class ByteSource;
+struct IoChoice;
 struct PipelinePart;
 
 class Loader {
@@ -135,6 +136,8 @@ class Loader {
                    const std::atomic<bool>* cancel = nullptr) const;
   // The source the loader reads from, without a cache.
   [[nodiscard]] const ByteSource& source() const;
+  // How it reads payload, through its cache where it has one.
+  [[nodiscard]] const IoChoice& io() const;
 
  private:
   friend class ModelLoader;  // streams from several loaders at once

@@ -76,6 +76,9 @@ class ModelLoader {
                 LoadStatistics* statistics = nullptr,
                 const std::atomic<bool>* cancel = nullptr) const;
 
+  // What Stream checks before it reads anything.
+  [[nodiscard]] Status CheckRequests(std::span<const TensorRequest> requests) const;
+
   // A metadata file of the checkpoint, checked (R30).
   Result<std::vector<uint8_t>> LoadFile(size_t file,
                                         const std::atomic<bool>* cancel = nullptr) const;
@@ -83,7 +86,6 @@ class ModelLoader {
  private:
   ModelLoader() = default;
   Status Number();
-  Status CheckRequests(std::span<const TensorRequest> requests) const;
   // Requests that follow each other in one shard are a part.
   [[nodiscard]] std::vector<PipelinePart> Parts(std::span<const TensorRequest> requests,
                                                 uint64_t* codec_bytes) const;

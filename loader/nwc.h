@@ -90,10 +90,14 @@ typedef struct nwc_options {
   const char* aws_sigv4;      /* "aws:amz:REGION:s3" signs requests with the AWS_* variables */
   const char* const* headers; /* "Name: value" each */
   size_t header_count;
+  int32_t connect_timeout_ms; /* 10000 */
+  int32_t stall_timeout_s;    /* without a byte for so long a try has failed; 20 */
+  int32_t retries;            /* after a failure that may pass; 5; negative: none */
+  int32_t parallel_ranges;    /* requests at once; 8 */
 } nwc_options;
 /* nwc_options options = NWC_OPTIONS_INIT; */
 #define NWC_OPTIONS_INIT \
-  { sizeof(nwc_options), NULL, 0, 0, 0, 0, {0, 0}, NULL, 0, NULL, NULL, 0 }
+  { sizeof(nwc_options), NULL, 0, 0, 0, 0, {0, 0}, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0 }
 
 /* Opens a container, a set of them (its index file, one of its shards, a folder with one set) or a
  * URL of either, and reads and checks its index. `options` may be NULL. A path that is not there is

@@ -4,21 +4,48 @@
 namespace nwc {
 namespace {
 
+constexpr size_t kFirstOptionsSize = offsetof(nwc_options, connect_timeout_ms);  // of 0.1.0
+
 // Options of a program built with an older header are shorter, those of a newer one longer.
 Result<nwc_options> KnownOptions(const nwc_options* options) {
   nwc_options known = NWC_OPTIONS_INIT;
   if (options == nullptr) return known;
   const size_t size = options->struct_size;
-  if (size < sizeof(known)) return WrongStructSize("nwc_options", size, sizeof(known));
+  if (size < kFirstOptionsSize) return WrongStructSize("nwc_options", size, kFirstOptionsSize);
   const auto* bytes = reinterpret_cast<const uint8_t*>(options);
-  if (std::any_of(bytes + sizeof(known), bytes + size, [](uint8_t b) { return b != 0; }) ||
+  const size_t known_size = std::min(size, sizeof(known));
+  if (std::any_of(bytes + known_size, bytes + size, [](uint8_t b) { return b != 0; }) ||
       options->reserved[0] != 0 || options->reserved[1] != 0) {
     return Status(ErrorCode::kUnsupported,
                   "nwc_options: sets an option that this library does not know; use library "
                   "and header of one version, or leave it 0");
   }
-  std::memcpy(&known, options, sizeof(known));
+  std::memcpy(&known, options, known_size);
   return known;
+}
+
+// What says how a server is asked.
+Status RemoteFrom(const nwc_options& given, RemoteOptions* remote) {
+  if (given.cache_folder != nullptr) remote->cache_folder = given.cache_folder;
+  if (given.cache_bytes > 0) remote->cache_bytes = given.cache_bytes;
+  if (given.aws_sigv4 != nullptr) remote->aws_sigv4 = given.aws_sigv4;
+  for (size_t i = 0; i < given.header_count; ++i) {
+    if (given.headers == nullptr || given.headers[i] == nullptr) {
+      return NullArgument("nwc_options", "a header");
+    }
+    remote->headers.emplace_back(given.headers[i]);
+  }
+  if (given.connect_timeout_ms < 0 || given.stall_timeout_s < 0 || given.parallel_ranges < 0) {
+    return Status(ErrorCode::kUsage,
+                  "nwc_options: a timeout or parallel_ranges is negative, expected 0 or more");
+  }
+  if (given.connect_timeout_ms > 0) remote->connect_timeout_ms = given.connect_timeout_ms;
+  if (given.stall_timeout_s > 0) remote->stall_timeout_s = given.stall_timeout_s;
+  if (given.retries != 0) remote->retries = std::max(given.retries, 0);
+  if (given.parallel_ranges > 0) {
+    remote->parallel_ranges = static_cast<size_t>(given.parallel_ranges);
+  }
+  return {};
 }
 
 Result<LoadOptions> OptionsFrom(const nwc_options& given) {
@@ -39,15 +66,7 @@ Result<LoadOptions> OptionsFrom(const nwc_options& given) {
   if (given.staging_bytes > 0) options.staging_bytes = given.staging_bytes;
   options.verify = given.skip_hashes == 0;
   options.verify_decoded = given.verify_decoded != 0;
-  if (given.cache_folder != nullptr) options.remote.cache_folder = given.cache_folder;
-  if (given.cache_bytes > 0) options.remote.cache_bytes = given.cache_bytes;
-  if (given.aws_sigv4 != nullptr) options.remote.aws_sigv4 = given.aws_sigv4;
-  for (size_t i = 0; i < given.header_count; ++i) {
-    if (given.headers == nullptr || given.headers[i] == nullptr) {
-      return NullArgument("nwc_options", "a header");
-    }
-    options.remote.headers.emplace_back(given.headers[i]);
-  }
+  NWC_RETURN_IF_ERROR(RemoteFrom(given, &options.remote));
   return options;
 }
 

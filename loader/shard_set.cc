@@ -228,6 +228,7 @@ Result<ShardSet> OpenIndexed(const Place& place, const std::string& index_file,
     NWC_RETURN_IF_ERROR(CheckAgainst(*set.shards[s], index->shards[s], set.name));
   }
   NWC_RETURN_IF_ERROR(CheckTensors(set, *index));
+  set.index_text = text;
   return set;
 }
 

@@ -51,7 +51,8 @@ Result<SetIndex> ParseSetIndex(std::string_view json);
 
 // One container, or a set whose shards are all there and belong together.
 struct ShardSet {
-  std::string name;  // of the index, or of the container that was named; for messages
+  std::string name;        // of the index, or of the container that was named; for messages
+  std::string index_text;  // what the index holds; empty where there is none
   std::vector<std::unique_ptr<Loader>> shards;
 };
 

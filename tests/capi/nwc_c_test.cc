@@ -202,6 +202,12 @@ TEST_F(NwcC, OptionsOfOtherVersions) {
   EXPECT_EQ(nwc_open(file_->path().c_str(), &longer.options, &model), NWC_UNSUPPORTED);
   longer.options.struct_size = 8;
   EXPECT_EQ(nwc_open(file_->path().c_str(), &longer.options, &model), NWC_USAGE);
+  nwc_options first = NWC_OPTIONS_INIT;
+  first.struct_size = offsetof(nwc_options, connect_timeout_ms);
+  first.connect_timeout_ms = -1;  // past the end of the first version's
+  EXPECT_NE(Open(&first), nullptr);
+  first.struct_size = sizeof(first);
+  EXPECT_EQ(nwc_open(file_->path().c_str(), &first, &model), NWC_USAGE);
   nwc_options odd = NWC_OPTIONS_INIT;
   odd.io = "fast";
   EXPECT_EQ(nwc_open(file_->path().c_str(), &odd, &model), NWC_USAGE);

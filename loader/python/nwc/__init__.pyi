@@ -24,6 +24,10 @@ class _Options(TypedDict, total=False):
     cache_bytes: int
     aws_sigv4: str | None
     headers: Iterable[str]
+    connect_timeout_ms: int
+    stall_timeout_s: int
+    retries: int | None
+    parallel_ranges: int
 
 __version__: str
 

@@ -26,7 +26,9 @@ class Options(ctypes.Structure):
         ("verify_decoded", ctypes.c_uint8), ("reserved", ctypes.c_uint8 * 2),
         ("cache_folder", ctypes.c_char_p), ("cache_bytes", ctypes.c_uint64),
         ("aws_sigv4", ctypes.c_char_p), ("headers", ctypes.POINTER(ctypes.c_char_p)),
-        ("header_count", _SIZE)]
+        ("header_count", _SIZE), ("connect_timeout_ms", ctypes.c_int32),
+        ("stall_timeout_s", ctypes.c_int32), ("retries", ctypes.c_int32),
+        ("parallel_ranges", ctypes.c_int32)]
 
 
 class TensorInfo(ctypes.Structure):

@@ -62,7 +62,9 @@ class _Handle:
 def native_options(*, threads: int = 0, io: str | None = None, staging_bytes: int = 0,
                    check_hashes: bool = True, verify_decoded: bool = False,
                    cache_folder: str | os.PathLike[str] | None = None, cache_bytes: int = 0,
-                   aws_sigv4: str | None = None, headers: Iterable[str] = ()) -> Options:
+                   aws_sigv4: str | None = None, headers: Iterable[str] = (),
+                   connect_timeout_ms: int = 0, stall_timeout_s: int = 0,
+                   retries: int | None = None, parallel_ranges: int = 0) -> Options:
     """The options that every function takes; see docs/python.md."""
     lines = [line.encode() for line in headers]
     array = (ctypes.c_char_p * len(lines))(*lines)
@@ -71,7 +73,9 @@ def native_options(*, threads: int = 0, io: str | None = None, staging_bytes: in
         staging_bytes=staging_bytes, threads=threads, skip_hashes=not check_hashes,
         verify_decoded=verify_decoded,
         cache_folder=os.fsencode(cache_folder) if cache_folder else None, cache_bytes=cache_bytes,
-        aws_sigv4=aws_sigv4.encode() if aws_sigv4 else None, header_count=len(lines))
+        aws_sigv4=aws_sigv4.encode() if aws_sigv4 else None, header_count=len(lines),
+        connect_timeout_ms=connect_timeout_ms, stall_timeout_s=stall_timeout_s,
+        retries=0 if retries is None else retries or -1, parallel_ranges=parallel_ranges)
     options.headers = ctypes.cast(array, ctypes.POINTER(ctypes.c_char_p))
     return options
 
