@@ -48,9 +48,9 @@ FOLDERS = {
     "encoder": rules("format", "torch nlohmann_json",
                      "nwc_format torch nlohmann_json::nlohmann_json Threads::Threads",
                      system=frozenset({"dlfcn.h"})),
-    "tools": rules("format loader cuda encoder", "CLI11 nlohmann_json openssl",
+    "tools": rules("format loader cuda encoder", "CLI11 nlohmann_json openssl zlib",
                    "nwc_format nwc_loader nwc_cuda nwc_encoder nwc_models nwc_neural CLI11::CLI11 "
-                   "nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads", posix=True),
+                   "nlohmann_json::nlohmann_json OpenSSL::Crypto ZLIB::ZLIB Threads::Threads", posix=True),
 }
 
 # The tools see these headers of the other folders and what these include, nothing else.
@@ -82,6 +82,7 @@ LIBRARY_OF_HEADER = {
     "CLI/": "CLI11",
     "nlohmann/": "nlohmann_json",
     "openssl/": "openssl",
+    "zlib.h": "zlib",
 }
 
 GENERATED_HEADERS = {("format", "index_generated.h")}  # by flatc, into the build folder

@@ -2,149 +2,86 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <unordered_map>
 
+#include "tools/checkpoint_files.h"
 #include "tools/display.h"
-#include "tools/input_file.h"
+#include "tools/gguf.h"
 #include "tools/metadata_files.h"
 #include "tools/shard_index.h"
+#include "tools/weights_file.h"
 
 namespace nwc {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSingleName = "model.safetensors";
-constexpr const char* kWeightsEnding = ".safetensors";
-constexpr uint64_t kMaxIndexJson = 256ull << 20;  // bytes
-constexpr size_t kMaxShards = 65536;              // a tensor's shard number has 16 bits
-
-using WeightMap = std::map<std::string, std::string>;  // file name by tensor name
+constexpr size_t kMaxShards = 65536;  // a tensor's shard number has 16 bits
 
 Status Corrupt(const std::string& message) { return Status(ErrorCode::kCorrupt, message); }
 
-bool EndsWith(const std::string& text, std::string_view ending) {
-  return text.size() >= ending.size() && std::string_view(text).ends_with(ending);
-}
-
-bool Exists(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
-Result<WeightMap> ReadWeightMap(const std::string& path) {
-  NWC_ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
-  if (file.size() > kMaxIndexJson) {
-    return Corrupt(path + ": has " + FormatBytes(file.size()) + ", expected at most 256 MiB");
-  }
-  std::string json(file.size(), '\0');
-  NWC_RETURN_IF_ERROR(file.Read(0, {reinterpret_cast<uint8_t*>(json.data()), json.size()}));
-  auto map = ParseShardIndex(json);
-  if (!map.ok()) return map.status().WithContext(path);
-  return map;
-}
-
-// What a folder without usable weights gets told.
-Status NoWeights(const std::string& folder, const std::vector<std::string>& names) {
-  const bool torch = std::any_of(names.begin(), names.end(), [](const std::string& n) {
-    return EndsWith(n, ".bin") || EndsWith(n, ".pt") || EndsWith(n, ".pth");
-  });
-  if (torch) {
-    return Status(ErrorCode::kNotFound,
-                  folder +
-                      ": holds PyTorch pickles only, expected model.safetensors; convert it once "
-                      "in Python: AutoModel.from_pretrained(folder).save_pretrained(new_folder, "
-                      "safe_serialization=True)");
-  }
-  return Status(ErrorCode::kNotFound,
-                folder +
-                    ": holds no weights, expected model.safetensors or "
-                    "model.safetensors.index.json; name the folder of a Hugging Face checkpoint");
-}
-
-// The .safetensors file of a folder without an index.
-Result<std::string> FindSingleFile(const std::string& folder) {
-  if (Exists(fs::path(folder) / kSingleName)) return std::string(kSingleName);
-  std::vector<std::string> names, weights;
-  std::error_code error;
-  for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
-    names.push_back(i->path().filename().string());
-    if (EndsWith(names.back(), kWeightsEnding)) weights.push_back(names.back());
-  }
-  if (error) return Status(ErrorCode::kIo, folder + ": cannot list: " + error.message());
-  if (weights.empty()) return NoWeights(folder, names);
-  if (weights.size() == 1) return weights.front();
-  std::sort(weights.begin(), weights.end());
-  return Status(ErrorCode::kNotFound,
-                folder + ": holds " + std::to_string(weights.size()) + " .safetensors files (" +
-                    Quote(weights[0]) + ", " + Quote(weights[1]) +
-                    " ...) without model.safetensors.index.json, expected the index or one file; "
-                    "download the index or name the one file to read");
-}
-
-Status MissingShard(const std::string& path) {
+Status MissingShard(const std::string& path, const std::string& index) {
   std::error_code error;
   if (fs::is_symlink(path, error)) {
     return Corrupt(path + ": a symbolic link to nothing, expected weights; download it again");
   }
-  return Corrupt(path + ": this shard is missing, expected every file that " + kShardIndexName +
+  return Corrupt(path + ": this shard is missing, expected every file that " + index +
                  " names; download it into the folder");
 }
 
 }  // namespace
 
 struct Checkpoint::Impl {
-  struct Location {
-    uint64_t begin, end;  // bytes of the shard
-  };
-
-  // `names` in ascending order, files of `folder`.
-  Status OpenShards(const std::set<std::string>& names, const std::string& folder);
-  Status AddShard(const std::string& name, const std::string& path);
+  Status OpenFolder(const std::string& path);
+  Status AddShard(const std::string& path);
   Status CheckUnique() const;
-  Status CheckAgainst(const WeightMap& map, const std::string& index_path) const;
+  Status CheckAgainstIndex() const;
+  [[nodiscard]] SourceFile MakeIndex() const;
 
   std::string folder;  // empty for a single file
-  std::vector<InputFile> files;
+  CheckpointFiles found;
+  std::vector<WeightsFile> weights;
+  std::vector<std::string> names;  // of the weights' files
   std::vector<ShardInfo> shards;
+  std::set<std::string> shard_names;
   std::vector<SourceTensor> tensors;
-  std::vector<Location> locations;  // by tensor
+  std::vector<size_t> numbers;  // by tensor: its position among those of its file
 };
 
-Status Checkpoint::Impl::OpenShards(const std::set<std::string>& names, const std::string& where) {
-  if (names.size() > kMaxShards) {
-    return Status(ErrorCode::kUnsupported, where + ": has " + std::to_string(names.size()) +
+Status Checkpoint::Impl::OpenFolder(const std::string& path) {
+  folder = path;
+  NWC_ASSIGN_OR_RETURN(found, FindCheckpointFiles(path));
+  if (found.names.size() > kMaxShards) {
+    return Status(ErrorCode::kUnsupported, path + ": has " + std::to_string(found.names.size()) +
                                                " shards, expected at most 65536");
   }
-  for (const std::string& name : names) {
-    const std::string path = (fs::path(where) / name).string();
-    if (!Exists(path)) return MissingShard(path);
-    NWC_RETURN_IF_ERROR(AddShard(name, path));
+  for (const std::string& name : found.names) {
+    const std::string file = (fs::path(path) / name).string();
+    std::error_code error;
+    if (!fs::exists(file, error)) return MissingShard(file, found.index);
+    NWC_RETURN_IF_ERROR(AddShard(file));
   }
-  return CheckUnique();
+  NWC_RETURN_IF_ERROR(CheckUnique());
+  return found.index.empty() ? Status() : CheckAgainstIndex();
 }
 
-Status Checkpoint::Impl::AddShard(const std::string& name, const std::string& path) {
-  if (const Status s = CheckFileName(name); !s.ok()) return s.WithContext(path);
-  NWC_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
-  std::vector<uint8_t> bytes(std::min<uint64_t>(file.size(), 8));
-  NWC_RETURN_IF_ERROR(file.Read(0, bytes));
-  const auto end = SafetensorsHeaderEnd(bytes, file.size());
-  if (!end.ok()) return end.status().WithContext(path);
-  bytes.resize(*end);
-  NWC_RETURN_IF_ERROR(file.Read(0, bytes));
-  auto header = ParseSafetensorsHeader(bytes, file.size());
-  if (!header.ok()) return header.status().WithContext(path);
-  for (SafetensorsEntry& e : header->entries) {
-    locations.push_back({e.begin, e.end});
-    tensors.push_back(
-        {std::move(e.name), e.dtype, std::move(e.shape), static_cast<uint16_t>(shards.size())});
+Status Checkpoint::Impl::AddShard(const std::string& path) {
+  NWC_ASSIGN_OR_RETURN(WeightsFile file, OpenWeightsFile(path));
+  if (!shard_names.insert(file.shard.name).second) {
+    return Status(ErrorCode::kUnsupported, path + ": would be called " + file.shard.name +
+                                               " in the container, as another file; rename it");
   }
-  shards.push_back({name, std::move(header->metadata)});
-  files.push_back(std::move(file));
+  for (size_t i = 0; i < file.tensors.size(); ++i) {
+    const StoredTensor& t = file.tensors[i];
+    tensors.push_back({t.name, t.dtype, t.shape, static_cast<uint16_t>(shards.size())});
+    numbers.push_back(i);
+  }
+  names.push_back(fs::path(path).filename().string());
+  shards.push_back(file.shard);
+  weights.push_back(std::move(file));
   return {};
 }
 
@@ -153,34 +90,48 @@ Status Checkpoint::Impl::CheckUnique() const {
   for (const SourceTensor& t : tensors) {
     const auto [first, fresh] = seen.emplace(t.name, t.shard);
     if (fresh) continue;
-    return Corrupt(files[t.shard].path() + ": tensor " + Quote(t.name) + " is also in " +
-                   shards[first->second].name + ", expected it once");
+    return Corrupt(weights[t.shard].file.path() + ": tensor " + Quote(t.name) + " is also in " +
+                   names[first->second] + ", expected it once");
   }
   return {};
 }
 
-Status Checkpoint::Impl::CheckAgainst(const WeightMap& map, const std::string& index_path) const {
-  std::unordered_map<std::string_view, uint16_t> found;
-  for (const SourceTensor& t : tensors) found.emplace(t.name, t.shard);
-  for (const auto& [tensor, file] : map) {
-    const auto at = found.find(tensor);
-    if (at == found.end()) {
+Status Checkpoint::Impl::CheckAgainstIndex() const {
+  const std::string index_path = (fs::path(folder) / found.index).string();
+  std::unordered_map<std::string_view, uint16_t> shard_of;
+  for (const SourceTensor& t : tensors) shard_of.emplace(t.name, t.shard);
+  for (const auto& [tensor, file] : found.file_of) {
+    const auto at = shard_of.find(tensor);
+    if (at == shard_of.end()) {
       return Corrupt(index_path + ": tensor " + Quote(tensor) + " is in no shard, expected it in " +
                      file + "; download index and shards of the same version");
     }
-    if (shards[at->second].name != file) {
-      return Corrupt(index_path + ": tensor " + Quote(tensor) + " is in " +
-                     shards[at->second].name + ", expected it in " + file +
+    if (names[at->second] != file) {
+      return Corrupt(index_path + ": tensor " + Quote(tensor) + " is in " + names[at->second] +
+                     ", expected it in " + file +
                      "; download index and shards of the same version");
     }
   }
   for (const SourceTensor& t : tensors) {
-    if (map.contains(t.name)) continue;
-    return Corrupt(files[t.shard].path() + ": tensor " + Quote(t.name) + " is not in " +
-                   kShardIndexName +
+    if (found.file_of.contains(t.name)) continue;
+    return Corrupt(weights[t.shard].file.path() + ": tensor " + Quote(t.name) + " is not in " +
+                   found.index +
                    ", expected every tensor there; download index and shards of the same version");
   }
   return {};
+}
+
+// Several files unpack to several .safetensors files, which need an index.
+SourceFile Checkpoint::Impl::MakeIndex() const {
+  uint64_t total = 0;
+  nlohmann::json map = nlohmann::json::object();
+  for (const SourceTensor& t : tensors) {
+    total += StoredBytes(t.dtype, t.shape).value_or(0);
+    map[t.name] = shards[t.shard].name;
+  }
+  const nlohmann::ordered_json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
+  const std::string text = index.dump(2) + "\n";
+  return {kShardIndexName, {text.begin(), text.end()}};
 }
 
 Checkpoint::Checkpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -195,50 +146,66 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& path) {
                   path + ": no such file or folder, expected a checkpoint; download it first");
   }
   if (error) return Status(ErrorCode::kIo, path + ": cannot inspect: " + error.message());
-  if (!fs::is_directory(status)) {
-    NWC_RETURN_IF_ERROR(impl->AddShard(fs::path(path).filename().string(), path));
-    NWC_RETURN_IF_ERROR(impl->CheckUnique());
-    return std::unique_ptr<Checkpoint>(new Checkpoint(std::move(impl)));
-  }
-  impl->folder = path;
-  const std::string index_path = (fs::path(path) / kShardIndexName).string();
-  if (Exists(index_path)) {
-    NWC_ASSIGN_OR_RETURN(const WeightMap map, ReadWeightMap(index_path));
-    std::set<std::string> names;
-    for (const auto& [tensor, file] : map) names.insert(file);
-    NWC_RETURN_IF_ERROR(impl->OpenShards(names, path));
-    NWC_RETURN_IF_ERROR(impl->CheckAgainst(map, index_path));
+  if (fs::is_directory(status)) {
+    NWC_RETURN_IF_ERROR(impl->OpenFolder(path));
   } else {
-    NWC_ASSIGN_OR_RETURN(const std::string name, FindSingleFile(path));
-    NWC_RETURN_IF_ERROR(impl->OpenShards({name}, path));
+    NWC_RETURN_IF_ERROR(impl->AddShard(path));
+    NWC_RETURN_IF_ERROR(impl->CheckUnique());
   }
   return std::unique_ptr<Checkpoint>(new Checkpoint(std::move(impl)));
 }
 
 const std::vector<SourceTensor>& Checkpoint::tensors() const { return impl_->tensors; }
 const std::vector<ShardInfo>& Checkpoint::shards() const { return impl_->shards; }
+const std::string& Checkpoint::note() const { return impl_->found.note; }
 
 Status Checkpoint::Read(size_t tensor, MutableByteSpan destination) const {
   if (tensor >= impl_->tensors.size()) {
     return Status(ErrorCode::kInternal,
                   "tensor number " + std::to_string(tensor) + " is out of range");
   }
-  const Impl::Location where = impl_->locations[tensor];
-  const InputFile& file = impl_->files[impl_->tensors[tensor].shard];
-  const std::string& name = impl_->tensors[tensor].name;
-  if (destination.size() != where.end - where.begin) {
-    return Status(ErrorCode::kInternal, file.path() + ": tensor " + Quote(name) + ": asked for " +
-                                            std::to_string(destination.size()) + " bytes of " +
-                                            std::to_string(where.end - where.begin));
+  const WeightsFile& weights = impl_->weights[impl_->tensors[tensor].shard];
+  const InputFile& file = weights.file;
+  const StoredTensor& stored = weights.tensors[impl_->numbers[tensor]];
+  const auto bytes = StoredBytes(stored.dtype, stored.shape);
+  if (destination.size() != bytes) {
+    return Status(ErrorCode::kInternal, file.path() + ": tensor " + Quote(stored.name) +
+                                            ": asked for " + std::to_string(destination.size()) +
+                                            " bytes of " + std::to_string(bytes.value_or(0)));
   }
-  const Status status = file.Read(where.begin, destination);
+  const auto read = [&file](uint64_t offset, MutableByteSpan out) {
+    return file.Read(offset, out);
+  };
+  const Status status = ReadStored(read, stored, destination);
   if (status.ok()) return status;
-  return Status(status.code(), status.message() + " (tensor " + Quote(name) + ")");
+  if (!status.message().starts_with(file.path())) {
+    return status.WithContext(file.path() + ": tensor " + Quote(stored.name));
+  }
+  return Status(status.code(), status.message() + " (tensor " + Quote(stored.name) + ")");
 }
 
 Result<std::vector<SourceFile>> Checkpoint::ReadFiles() const {
-  if (impl_->folder.empty()) return std::vector<SourceFile>();
-  return ReadMetadataFiles(impl_->folder);
+  std::vector<SourceFile> files;
+  if (!impl_->folder.empty()) {
+    NWC_ASSIGN_OR_RETURN(files, ReadMetadataFiles(impl_->folder));
+  }
+  // What is made anew below is not taken from the folder.
+  const bool gguf = !impl_->weights.empty() && impl_->weights[0].gguf;
+  std::erase_if(files, [&](const SourceFile& f) {
+    const bool index = f.name != kShardIndexName && f.name == impl_->found.index;
+    return index || (gguf && f.name.ends_with(kGgufHeaderEnding));
+  });
+  if (impl_->weights.size() > 1 && impl_->found.index != kShardIndexName) {
+    files.push_back(impl_->MakeIndex());
+  }
+  for (const WeightsFile& weights : impl_->weights) {
+    if (!weights.gguf) continue;
+    NWC_ASSIGN_OR_RETURN(SourceFile header, ReadGgufHeaderFile(weights));
+    files.push_back(std::move(header));
+  }
+  std::sort(files.begin(), files.end(),
+            [](const SourceFile& a, const SourceFile& b) { return a.name < b.name; });
+  return files;
 }
 
 }  // namespace nwc

@@ -35,7 +35,7 @@ struct Comparison {
 };
 
 bool IsEmbeddingOrHead(std::string_view name) {
-  constexpr std::array<std::string_view, 4> kParts = {"embed", "lm_head", "position",
+  constexpr std::array<std::string_view, 5> kParts = {"embed", "embd", "lm_head", "position",
                                                       "predictions.decoder"};
   constexpr std::array<std::string_view, 2> kWords = {".wte.", ".wpe."};
   std::string lower(name);

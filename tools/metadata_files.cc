@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 6> kEndings = {".json",  ".txt", ".model",
-                                                      ".jinja", ".md",  ".py"};
+constexpr std::array<std::string_view, 7> kEndings = {".json", ".txt", ".model",      ".jinja",
+                                                      ".md",   ".py",  ".gguf-header"};
 constexpr std::array<std::string_view, 4> kBeginnings = {"tokenizer", "license", "licence",
                                                          "notice"};
 constexpr std::array<std::string_view, 14> kWeights = {

@@ -186,7 +186,7 @@ void DeclareManifest(CLI::App* app, std::function<Status()>* run) {
 void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<UnpackArguments>();
   CLI::App* command =
-      Add(app, "unpack", "write the Hugging Face folder that was packed", a, &Unpack, run);
+      Add(app, "unpack", "write the folder of the checkpoint that was packed", a, &Unpack, run);
   AddModel(command, &a->file);
   command->add_option("-o,--output", a->output, "folder to create")->required();
   command->add_flag("--force", a->force,
@@ -196,10 +196,17 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   AddThreads(command, &a->load.threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
+  const auto set_format = [a](const std::string& name) { a->gguf = name == "gguf"; };
+  command
+      ->add_option_function<std::string>("--format", set_format,
+                                         "of the weights: safetensors, or gguf (not quantised)")
+      ->check(CLI::IsMember({"safetensors", "gguf"}))
+      ->default_str("safetensors");
   AddRemote(command, &a->load.remote);
   command->footer(
       "Tensors of profile exact and raw come back byte for byte, and so do the other files. The\n"
-      "folder appears whole or not at all.");
+      "folder appears whole or not at all. With --format gguf what was packed from GGUF gets its\n"
+      "metadata back; other models keep their names of tensors, which llama.cpp does not know.");
 }
 
 void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
@@ -224,7 +231,9 @@ void DeclareDiff(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<DiffArguments>();
   CLI::App* command =
       Add(app, "diff", "measure how far the tensors of two models are apart", a, &Diff, run);
-  command->add_option("A", a->a, "the original: .nwc or its URL, .safetensors or a folder")
+  command
+      ->add_option("A", a->a,
+                   "the original: .nwc or its URL, a file of weights as for nwc-pack, or a folder")
       ->required();
   command->add_option("B", a->b, "what to compare with it: the same")->required();
   AddIo(command, &a->load);

@@ -1,4 +1,4 @@
-// nwc-pack: packs a safetensors checkpoint into a container. See nwc-pack --help.
+// nwc-pack: packs a checkpoint into a container. See nwc-pack --help.
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -181,6 +181,9 @@ Result<PackOutcome> PackShards(const PackArguments& arguments, const Checkpoint&
 Status Run(const PackArguments& arguments) {
   if (!arguments.output.empty()) NWC_RETURN_IF_ERROR(CheckOutput(arguments));
   NWC_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(arguments.input));
+  if (!arguments.quiet && !checkpoint->note().empty()) {
+    std::fprintf(stderr, "note: %s\n", Printable(checkpoint->note()).c_str());
+  }
   if (arguments.dry_run) return DryRun(arguments, *checkpoint);
   NWC_ASSIGN_OR_RETURN(const PackOutcome outcome, arguments.shard_bytes == 0
                                                       ? PackTo(arguments, *checkpoint)

@@ -23,9 +23,8 @@ constexpr double kMinBits = 1, kMaxBits = 7;
 constexpr int kMaxThreads = 1024;
 
 constexpr const char* kDescription =
-    "Packs a safetensors checkpoint into one NWC container. Weights of linear layers are coded at "
-    "a\n"
-    "chosen rate, everything else without loss.";
+    "Packs a checkpoint in safetensors, of PyTorch or in GGUF (not quantised) into one NWC\n"
+    "container. Weights of linear layers are coded at a chosen rate, everything else without loss.";
 
 constexpr const char* kFooter =
     "Examples:\n"
@@ -149,7 +148,10 @@ void DeclareComparisons(CLI::App* app, PackArguments* a, RawArguments* raw) {
 }
 
 void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
-  app->add_option("INPUT", a->input, "folder of a checkpoint, or one .safetensors file")
+  app->add_option(
+         "INPUT", a->input,
+         "folder of a checkpoint, or one file of weights: .safetensors, .bin or .pt of torch.save, "
+         ".gguf")
       ->required();
   app->add_option("-o,--output", a->output, "container to write (not needed with --dry-run)");
   app->add_option(

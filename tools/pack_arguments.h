@@ -12,7 +12,7 @@
 namespace nwc {
 
 struct PackArguments {
-  std::string input;               // a folder or a .safetensors file
+  std::string input;               // a folder or a file of weights
   std::string output;              // may be empty in a dry run
   std::string statistics;          // a file of them, or empty
   std::string calibration;         // a text or tokens to collect statistics on, or empty

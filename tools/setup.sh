@@ -12,7 +12,7 @@
 
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
-  liburing-dev libcurl4-openssl-dev libssl-dev libxxhash-dev libcli11-dev nlohmann-json3-dev
+  liburing-dev libcurl4-openssl-dev libssl-dev libxxhash-dev zlib1g-dev libcli11-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler flatbuffers-compiler-dev
   python3 python3-numpy python3-flatbuffers python3-pip python3-venv
 )

@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
 #include "tools/atomic_file.h"
 #include "tools/display.h"
+#include "tools/gguf_export.h"
 #include "tools/open_container.h"
 #include "tools/output_folder.h"
 #include "tools/progress.h"
@@ -35,39 +37,57 @@ Status CheckInputIsElsewhere(const UnpackArguments& arguments, const ModelLoader
   return {};
 }
 
-Status WriteFiles(const ModelLoader& model, const std::string& folder, ExportCounts* counts) {
+// Counts what it writes.
+struct Written {
+  size_t files = 0, shards = 0;
+  ExportCounts counts;
+};
+
+Status WriteFiles(const ModelLoader& model, const std::string& folder, bool gguf,
+                  Written* written) {
   for (size_t i = 0; i < model.file_count(); ++i) {
+    if (gguf && IsReplacedByGguf(model.file(i).name)) continue;
     NWC_ASSIGN_OR_RETURN(const std::vector<uint8_t> content, model.LoadFile(i, &StopRequested()));
     NWC_ASSIGN_OR_RETURN(
         const auto file,
         AtomicFile::Create((fs::path(folder) / model.file(i).name).string(), false));
     NWC_RETURN_IF_ERROR(file->Append(content));
     NWC_RETURN_IF_ERROR(file->Commit({}));
-    counts->bytes_read += content.size();
-    counts->bytes_written += content.size();
+    written->counts.bytes_read += content.size();
+    written->counts.bytes_written += content.size();
+    ++written->files;
   }
   return {};
 }
 
 // Shard by shard, so that one file is open at a time however the container orders its tensors.
-Status WriteShards(const ModelLoader& model, const std::string& folder, Progress* progress,
-                   ExportCounts* counts) {
+Status WriteShards(const ModelLoader& model, const std::string& folder,
+                   const std::function<void(const Tensor&)>& progress, Written* written) {
   std::vector<TensorExport> jobs(model.sources().size());
-  uint64_t total = 0, done = 0;
   for (size_t i = 0; i < model.tensor_count(); ++i) {
     jobs[model.tensor(i).shard].numbers.push_back(i);
-    total += model.tensor(i).decoded_bytes();
   }
   for (size_t s = 0; s < jobs.size(); ++s) {
     jobs[s].model = &model;
     jobs[s].metadata = model.sources()[s].metadata;
     jobs[s].path = (fs::path(folder) / model.sources()[s].name).string();
-    jobs[s].progress = [&](const Tensor& tensor) {
-      done += tensor.bytes.size();
-      progress->Update("unpacking", tensor.info.name, done, total);
-    };
-    NWC_RETURN_IF_ERROR(ExportTensors(jobs[s], counts));
+    jobs[s].progress = progress;
+    NWC_RETURN_IF_ERROR(ExportTensors(jobs[s], &written->counts));
   }
+  written->shards = jobs.size();
+  return {};
+}
+
+Status WriteWeights(const ModelLoader& model, const std::string& folder, bool gguf,
+                    Progress* progress, Written* written) {
+  uint64_t total = 0, done = 0;
+  for (size_t i = 0; i < model.tensor_count(); ++i) total += model.tensor(i).decoded_bytes();
+  const auto show = [&](const Tensor& tensor) {
+    done += tensor.bytes.size();
+    progress->Update("unpacking", tensor.info.name, done, total);
+  };
+  if (!gguf) return WriteShards(model, folder, show, written);
+  NWC_ASSIGN_OR_RETURN(written->shards, ExportGguf({&model, folder, show}, &written->counts));
   return {};
 }
 
@@ -91,16 +111,17 @@ std::string NoteOnShardIndex(const ModelLoader& model) {
   return "";
 }
 
-Status Report(const UnpackArguments& arguments, const ModelLoader& model,
-              const ExportCounts& counts, double seconds) {
-  if (!arguments.quiet) std::fputs(NoteOnShardIndex(model).c_str(), stderr);
+Status Report(const UnpackArguments& arguments, const ModelLoader& model, const Written& written,
+              double seconds) {
+  const ExportCounts& counts = written.counts;
+  if (!arguments.quiet && !arguments.gguf) std::fputs(NoteOnShardIndex(model).c_str(), stderr);
   if (arguments.json) {
     nlohmann::ordered_json json;
     json["file"] = PathForMessages(arguments.file);
     json["output"] = arguments.output;
     json["tensors"] = model.tensor_count();
-    json["shards"] = model.sources().size();
-    json["files"] = model.file_count();
+    json["shards"] = written.shards;
+    json["files"] = written.files;
     json["bytes_read"] = counts.bytes_read;
     json["bytes_written"] = counts.bytes_written;
     json["seconds"] = seconds;
@@ -109,10 +130,9 @@ Status Report(const UnpackArguments& arguments, const ModelLoader& model,
   }
   if (arguments.quiet) return {};
   return PrintOut(arguments.output + ": " + std::to_string(model.tensor_count()) + " tensors in " +
-                  std::to_string(model.sources().size()) + " shards and " +
-                  std::to_string(model.file_count()) + " files, " + FormatBytes(counts.bytes_read) +
-                  " -> " + FormatBytes(counts.bytes_written) + ", " + FormatSeconds(seconds) +
-                  "\n");
+                  std::to_string(written.shards) + " shards and " + std::to_string(written.files) +
+                  " files, " + FormatBytes(counts.bytes_read) + " -> " +
+                  FormatBytes(counts.bytes_written) + ", " + FormatSeconds(seconds) + "\n");
 }
 
 }  // namespace
@@ -123,13 +143,14 @@ Status Unpack(const UnpackArguments& arguments) {
   NWC_RETURN_IF_ERROR(CheckInputIsElsewhere(arguments, *model));
   NWC_ASSIGN_OR_RETURN(const auto folder, OutputFolder::Create(arguments.output, arguments.force));
   Progress progress(arguments.quiet);
-  ExportCounts counts;
-  NWC_RETURN_IF_ERROR(WriteFiles(*model, folder->temporary(), &counts));
-  NWC_RETURN_IF_ERROR(WriteShards(*model, folder->temporary(), &progress, &counts));
+  Written written;
+  NWC_RETURN_IF_ERROR(WriteFiles(*model, folder->temporary(), arguments.gguf, &written));
+  NWC_RETURN_IF_ERROR(
+      WriteWeights(*model, folder->temporary(), arguments.gguf, &progress, &written));
   NWC_RETURN_IF_ERROR(folder->Commit());
   progress.EndLine();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  return Report(arguments, *model, counts, seconds.count());
+  return Report(arguments, *model, written, seconds.count());
 }
 
 }  // namespace nwc

@@ -1,4 +1,4 @@
-// nwc unpack: a container back into the folder of a Hugging Face checkpoint.
+// nwc unpack: a container back into the folder of a checkpoint, in safetensors or GGUF.
 #pragma once
 
 #include <string>
@@ -10,6 +10,7 @@ namespace nwc {
 struct UnpackArguments {
   std::string file;
   std::string output;  // folder
+  bool gguf = false;   // what the weights are written as; else safetensors
   bool force = false;  // replace a folder that is not empty
   bool json = false;
   bool quiet = false;

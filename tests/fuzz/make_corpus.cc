@@ -7,6 +7,8 @@
 #include "tests/fuzz/chunk_input.h"
 #include "tests/fuzz/neural_input.h"
 #include "tests/support/keeping_sink.h"
+#include "tests/tools/gguf_writer.h"
+#include "tests/tools/pytorch_writer.h"
 
 namespace nwc {
 namespace {
@@ -115,8 +117,54 @@ void WriteNeural(const fs::path& root) {
   }
 }
 
+void WriteText(const fs::path& path, const std::string& text) {
+  Write(path, {text.begin(), text.end()});
+}
+
+// Whole files, and pickles without the zip file around them.
+void WritePyTorch(const fs::path& folder) {
+  const std::string floats = pickle::Storage("FloatStorage", "0", 6);
+  const std::string hooks = pickle::Call(pickle::Class("collections", "OrderedDict"), {});
+  const std::string plain = pickle::Tensor(floats, 0, {2, 3}, {3, 1});
+  const std::string transposed = pickle::Tensor(floats, 0, {3, 2}, {1, 3});
+  const std::string parameter =
+      pickle::Call(pickle::Class("torch._utils", "_rebuild_parameter"), {plain, "\x88", hooks});
+  const std::string newer = pickle::Call(
+      pickle::Class("torch._utils", "_rebuild_tensor_v3"),
+      {pickle::Storage("UntypedStorage", "0", 24, "torch.storage"), pickle::Int(1),
+       pickle::Ints({2}), pickle::Ints({1}), "\x89", "}", pickle::Class("torch", "uint16")});
+  const std::string pickled = pickle::Dict({{"a", plain}, {"b", transposed}, {"c", parameter}});
+  const std::string state = "\x80\x02" + hooks + "q" + std::string(1, '\0') + "(" +
+                            pickle::Text("w") + newer + "u}" + pickle::Text("_metadata") + "Nsb.";
+  const std::vector<std::pair<std::string, std::string>> storages = {{"0", std::string(24, 's')}};
+  WriteText(folder / "pickle", pickled);
+  WriteText(folder / "state", state);
+  WriteText(folder / "file", MakePyTorchFile(pickled, storages));
+  ZipOptions options;
+  options.zip64 = true;
+  options.crc = false;
+  WriteText(folder / "zip64", MakePyTorchFile(state, storages, options));
+}
+
+void WriteGguf(const fs::path& folder) {
+  const std::string words = Little(8u) + Little<uint64_t>(2) + GgufText("a") + GgufText("bc");
+  const std::vector<std::string> metadata = {
+      GgufEntry("general.architecture", 8, GgufText("llama")), GgufEntry("words", 9, words),
+      GgufEntry("general.alignment", 4, Little(8u))};
+  GgufOptions options;
+  options.alignment = 8;
+  options.tail = "end";
+  WriteText(folder / "two", MakeGguf(metadata,
+                                     {{"blk.0.w", {2, 2}, 0, std::string(16, 'w')},
+                                      {"blk.0.b", {3}, 30, std::string(6, 'b')}},
+                                     options));
+  WriteText(folder / "quantised", MakeGguf({}, {{"w", {32}, 2, std::string(18, 'q')}}));
+}
+
 void WriteAll(const fs::path& root) {
   WriteNeural(root);
+  WritePyTorch(root / "pytorch");
+  WriteGguf(root / "gguf");
   Write(root / "container" / "small", Container());
   uint32_t seed = 1;
   for (const auto& [a, b] : {std::pair<uint8_t, uint8_t>{3, 31}, {0x45, 0x60}, {0x90, 0xA3}}) {

@@ -121,7 +121,7 @@ class InstallTest(unittest.TestCase):
 
     def test_completion_offers_commands_options_and_values(self):
         self.assertEqual(self.complete("nwc", "ins"), ["inspect"])
-        self.assertEqual(self.complete("nwc", "unpack", "--fo"), ["--force"])
+        self.assertEqual(self.complete("nwc", "unpack", "--forc"), ["--force"])
         self.assertEqual(self.complete("nwc", "unpack", "--io", "d"), ["direct"])
         self.assertEqual(self.complete("nwc", "unpack", "--io", "=", "d"), ["direct"])
         self.assertIn("--cold", self.complete("nwc", "bench", "load", "--c"))

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "tests/tools/temporary_folder.h"
+#include "tools/safetensors.h"
 
 namespace nwc {
 namespace {
@@ -152,9 +153,9 @@ TEST_F(CheckpointTest, PathsInTheIndexAreRejected) {
   ExpectFails(ErrorCode::kCorrupt, "'../model.safetensors'");
 }
 
-TEST_F(CheckpointTest, PickleFolderIsToldHowToConvert) {
+TEST_F(CheckpointTest, FolderOfOldPicklesIsToldHowToConvert) {
   folder_.Write("pytorch_model.bin", "x");
-  ExpectFails(ErrorCode::kNotFound, "save_pretrained");
+  ExpectFails(ErrorCode::kUnsupported, "safetensors.torch.save_file");
 }
 
 TEST_F(CheckpointTest, EmptyFolderAndWrongPathAreExplained) {
