@@ -90,7 +90,9 @@ bool RenameToNew(const std::string& from, const std::string& to) {
   return true;
 }
 
-Status SyncFolder(const std::string& path) {
+}  // namespace
+
+Status SyncFolderOf(const std::string& path) {
   const int descriptor = open(FolderOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return SystemError(path, "written, but cannot open its folder", errno);
   const int error = fsync(descriptor) == 0 ? 0 : errno;
@@ -100,7 +102,18 @@ Status SyncFolder(const std::string& path) {
   return SystemError(path, "written, but its folder is not synced", error);
 }
 
-}  // namespace
+Status PublishFile(const std::string& temporary, const std::string& path, bool overwrite) {
+  NWC_RETURN_IF_ERROR(CheckOutputPath(path, overwrite));
+  if (overwrite) {
+    if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+      return SystemError(path, "cannot rename " + Quote(temporary), errno);
+    }
+  } else if (!RenameToNew(temporary, path)) {
+    if (errno == EEXIST) return AlreadyThere(path);
+    return SystemError(path, "cannot rename " + Quote(temporary), errno);
+  }
+  return SyncFolderOf(path);
+}
 
 Status CheckOutputPath(const std::string& path, bool overwrite) {
   if (path.empty() || fs::path(path).filename().empty()) {
@@ -202,27 +215,14 @@ Status AtomicFile::Commit(ByteSpan first_bytes) {
   if (fdatasync(descriptor_) != 0) return SystemError(path_, "cannot sync", errno);
   NWC_RETURN_IF_ERROR(WriteAt(0, first_bytes));
   NWC_RETURN_IF_ERROR(CloseDurably());
-  NWC_RETURN_IF_ERROR(Publish());
-  return SyncFolder(path_);
+  NWC_RETURN_IF_ERROR(PublishFile(temporary_, path_, overwrite_));
+  UnregisterTemporary(std::exchange(slot_, -1));
+  return {};
 }
 
 Status AtomicFile::CloseDurably() {
   if (fsync(descriptor_) != 0) return SystemError(path_, "cannot sync", errno);
   if (close(std::exchange(descriptor_, -1)) != 0) return SystemError(path_, "cannot close", errno);
-  return {};
-}
-
-Status AtomicFile::Publish() {
-  NWC_RETURN_IF_ERROR(CheckOutputPath(path_, overwrite_));
-  if (overwrite_) {
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-      return SystemError(path_, "cannot rename " + Quote(temporary_), errno);
-    }
-  } else if (!RenameToNew(temporary_, path_)) {
-    if (errno == EEXIST) return AlreadyThere(path_);
-    return SystemError(path_, "cannot rename " + Quote(temporary_), errno);
-  }
-  UnregisterTemporary(std::exchange(slot_, -1));
   return {};
 }
 

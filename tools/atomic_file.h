@@ -36,7 +36,6 @@ class AtomicFile : public ByteSink {
   Status WriteAt(uint64_t offset, ByteSpan bytes);
   Status Flush();
   Status CloseDurably();
-  Status Publish();
 
   std::string path_, temporary_;
   int descriptor_ = -1;
@@ -49,5 +48,12 @@ class AtomicFile : public ByteSink {
 // The checks of Create alone: nothing but a regular file is at `path` (nothing at all without
 // `overwrite`), and its folder exists. For refusing before long work.
 Status CheckOutputPath(const std::string& path, bool overwrite);
+
+// The last step of Commit alone, for a finished file in the same folder: rename, fsync of the
+// folder.
+Status PublishFile(const std::string& temporary, const std::string& path, bool overwrite);
+
+// fsync of the folder that `path` is in.
+Status SyncFolderOf(const std::string& path);
 
 }  // namespace nwc

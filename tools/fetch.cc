@@ -6,6 +6,7 @@
 
 #include "tools/atomic_file.h"
 #include "tools/display.h"
+#include "tools/download.h"
 #include "tools/open_container.h"
 #include "tools/progress.h"
 #include "tools/report_text.h"
@@ -71,7 +72,16 @@ Status CheckOutput(const FetchArguments& arguments, const ModelLoader& model) {
 
 Status Fetch(const FetchArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
+  if (arguments.selection.regexes.empty() && arguments.selection.layers.empty()) {
+    return Download(arguments);
+  }
   NWC_RETURN_IF_ERROR(CheckSelection(arguments.selection));
+  if (arguments.output.ends_with(kContainerEnding)) {
+    return Status(ErrorCode::kUsage, arguments.output +
+                                         ": selected tensors are written as .safetensors, expected "
+                                         "another name; to copy the whole container leave out "
+                                         "--tensor and --layers");
+  }
   NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.load));
   NWC_RETURN_IF_ERROR(CheckOutput(arguments, *model));
   Outcome outcome;

@@ -33,6 +33,7 @@ constexpr const char* kFooter =
     "  nwc verify --deep model.nwc\n"
     "  nwc unpack model.nwc -o folder\n"
     "  nwc unpack model.nwc.index.json -o folder\n"
+    "  nwc fetch https://host/model.nwc -o model.nwc\n"
     "  nwc fetch model.nwc --layers 0-3 -o layers.safetensors\n"
     "  nwc diff folder model.nwc\n"
     "  nwc bench model.nwc --json\n"
@@ -189,6 +190,12 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
       Add(app, "unpack", "write the folder of the checkpoint that was packed", a, &Unpack, run);
   AddModel(command, &a->file);
   command->add_option("-o,--output", a->output, "folder to create")->required();
+  const auto set_format = [a](const std::string& name) { a->gguf = name == "gguf"; };
+  command
+      ->add_option_function<std::string>("--format", set_format,
+                                         "of the weights: safetensors, or gguf (not quantised)")
+      ->check(CLI::IsMember({"safetensors", "gguf"}))
+      ->default_str("safetensors");
   command->add_flag("--force", a->force,
                     "replace a folder that is not empty; all files in it go, one that holds "
                     "folders is left alone");
@@ -196,12 +203,6 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
   AddThreads(command, &a->load.threads);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
-  const auto set_format = [a](const std::string& name) { a->gguf = name == "gguf"; };
-  command
-      ->add_option_function<std::string>("--format", set_format,
-                                         "of the weights: safetensors, or gguf (not quantised)")
-      ->check(CLI::IsMember({"safetensors", "gguf"}))
-      ->default_str("safetensors");
   AddRemote(command, &a->load.remote);
   command->footer(
       "Tensors of profile exact and raw come back byte for byte, and so do the other files. The\n"
@@ -212,17 +213,26 @@ void DeclareUnpack(CLI::App* app, std::function<Status()>* run) {
 void DeclareFetch(CLI::App* app, std::function<Status()>* run) {
   const auto a = std::make_shared<FetchArguments>();
   CLI::App* command =
-      Add(app, "fetch", "write some tensors, reading only their bytes", a, &Fetch, run);
+      Add(app, "fetch", "copy a container, or write some tensors, reading only their bytes", a,
+          &Fetch, run);
   AddModel(command, &a->file);
   AddSelection(command, &a->selection);
-  command->add_option("-o,--output", a->output, ".safetensors file to write")->required();
-  command->add_flag("--force", a->force, "replace an existing output");
+  command
+      ->add_option("-o,--output", a->output,
+                   "what to write: a .safetensors file of the tensors; without --tensor and\n"
+                   "--layers a .nwc file, or for a set a folder")
+      ->required();
+  command->add_flag("--force", a->force, "replace an existing output file");
   AddIo(command, &a->load);
   AddJson(command, a.get());
   AddQuiet(command, a.get(), "no progress and no summary");
   AddRemote(command, &a->load.remote);
   command->footer(
+      "A copy grows as OUTPUT.part and gets its name when all hashes match. After a failure the "
+      "same\n"
+      "command goes on with the part.\n"
       "Examples:\n"
+      "  nwc fetch https://host/model.nwc -o model.nwc\n"
       "  nwc fetch model.nwc --layers 2 -o layer2.safetensors\n"
       "  nwc fetch model.nwc --layers 0-3 --tensor '^lm_head' -o part.safetensors");
 }

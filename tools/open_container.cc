@@ -4,7 +4,6 @@
 #include <array>
 #include <filesystem>
 
-#include "loader/shard_set.h"
 #include "tools/input_file.h"
 
 namespace nwc {
@@ -66,6 +65,11 @@ Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path,
   LoadOptions options;
   options.remote = remote;
   return OpenModel(path, options);
+}
+
+Result<ShardSet> OpenSet(const std::string& path, const LoadOptions& options) {
+  auto set = OpenShardSet(path, options);
+  return set.ok() ? std::move(set) : SayWhatIsThere(set.status(), path);
 }
 
 bool NamesPackedModel(const std::string& path) {

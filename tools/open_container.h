@@ -6,6 +6,7 @@
 
 #include "loader/loader.h"
 #include "loader/model_loader.h"
+#include "loader/shard_set.h"
 
 namespace nwc {
 
@@ -16,6 +17,9 @@ Result<std::unique_ptr<Loader>> OpenContainer(const std::string& path, const Loa
 Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path, const LoadOptions& options);
 Result<std::unique_ptr<ModelLoader>> OpenModel(const std::string& path,
                                                const RemoteOptions& remote);
+
+// OpenShardSet; what is missing is kIo.
+Result<ShardSet> OpenSet(const std::string& path, const LoadOptions& options);
 
 // Whether OpenModel, and no reader of checkpoints, is for this path: a URL, a container, the index
 // of a set or the name it stands for, or a folder with a set and without .safetensors files.

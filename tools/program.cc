@@ -34,7 +34,7 @@ std::string NextStep(const std::string& program, const Status& status) {
 int Stopped(const std::string& program) {
   const int signal = StopSignal();
   const char* name = signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "SIGHUP";
-  std::fprintf(stderr, "%s: stopped by %s, nothing was written; run it again\n", program.c_str(),
+  std::fprintf(stderr, "%s: stopped by %s, no output was written; run it again\n", program.c_str(),
                name);
   return 128 + signal;
 }
