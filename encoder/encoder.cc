@@ -13,6 +13,7 @@
 #include "encoder/pack_store.h"
 #include "encoder/policy.h"
 #include "encoder/rate_control.h"
+#include "encoder/scope_seconds.h"
 #include "encoder/stream_coder.h"
 #include "encoder/stream_encoder.h"
 #include "encoder/worker_pool.h"
@@ -109,7 +110,10 @@ class Packer {
     NWC_RETURN_IF_ERROR(CheckBits(plans_));
     NWC_RETURN_IF_ERROR(PrepareNeural());
     NWC_RETURN_IF_ERROR(ControlRates());
-    for (const SourceFile& f : files) NWC_RETURN_IF_ERROR(writer_.AddFile(f.name, f.content));
+    {
+      const ScopeSeconds timed(&report_.seconds.writing);
+      for (const SourceFile& f : files) NWC_RETURN_IF_ERROR(writer_.AddFile(f.name, f.content));
+    }
     uint64_t codec_bytes = 0;
     if (neural_ != nullptr) {
       NWC_ASSIGN_OR_RETURN(neural_codec_, writer_.AddNeuralCodec(options_.neural->synthesis));
@@ -125,7 +129,10 @@ class Packer {
     writer_.SetProducer(options_.producer);
     writer_.SetOptions(OptionsJson(options_));
     NWC_RETURN_IF_ERROR(Stopped());
-    NWC_RETURN_IF_ERROR(writer_.Finish());
+    {
+      const ScopeSeconds timed(&report_.seconds.writing);
+      NWC_RETURN_IF_ERROR(writer_.Finish());
+    }
     report_.file_bytes = writer_.bytes_written();
     Total(&report_, codec_bytes);
     return std::move(report_);
@@ -187,7 +194,11 @@ class Packer {
     const auto tell = [&](uint64_t done, uint64_t total) {
       Tell("rate control", std::to_string(key.first) + " bits", done, total);
     };
-    NWC_RETURN_IF_ERROR(control.Analyse(plans, tell, cancel_));
+    {
+      const ScopeSeconds timed(&report_.seconds.analysis);
+      NWC_RETURN_IF_ERROR(control.Analyse(plans, tell, cancel_));
+    }
+    const ScopeSeconds timed(&report_.seconds.rate_control);
     NWC_ASSIGN_OR_RETURN(StreamChoice choice, control.Find(key.first, cancel_));
     NWC_RETURN_IF_ERROR(Store(part, [&] { return SerializeStreamChoice(choice); }));
     return choice;
@@ -244,6 +255,7 @@ class Packer {
   Result<CodedTensor> Code(const TensorPlan& plan, TensorInfo info, ByteSpan elements) {
     const std::string part =
         "tensor-" + std::to_string(report_.tensors.size()) + "-" + ToHex(Hash64(elements));
+    const ScopeSeconds timed(&report_.seconds.coding);
     StreamCoder* coder = plan.profile == Profile::kStream ? &coders_.at(GroupOf(plan)) : nullptr;
     const uint16_t codec = coder == nullptr ? uint16_t{0} : CodecOf(*coder);
     NWC_ASSIGN_OR_RETURN(const auto stored, Stored(part));
@@ -268,20 +280,36 @@ class Packer {
     return coded;
   }
 
+  Status ReadTensor(const TensorPlan& plan, MutableByteSpan elements) {
+    const ScopeSeconds timed(&report_.seconds.reading);
+    return source_.Read(plan.source, elements);
+  }
+
+  Status Tune(const TensorPlan& plan, MutableByteSpan elements) {
+    if (options_.tuner == nullptr) return {};
+    const ScopeSeconds timed(&report_.seconds.tuning);
+    return options_.tuner->Tune(plan.source, elements);
+  }
+
+  Status WriteTensor(CodedTensor coded) {
+    const ScopeSeconds timed(&report_.seconds.writing);
+    return writer_.AddTensor(std::move(coded.info), coded.side, coded.chunks);
+  }
+
   Status PackTensor(const TensorPlan& planned) {
     NWC_RETURN_IF_ERROR(Stopped());
     const SourceTensor& source = source_.tensors()[planned.source];
     TensorPlan plan = planned;
     std::vector<uint8_t> elements(SourceBytes(plan));
-    NWC_RETURN_IF_ERROR(source_.Read(plan.source, elements));
+    NWC_RETURN_IF_ERROR(ReadTensor(plan, elements));
     TensorInfo info = DescribeTensor(source, plan);
     if (plan.profile == Profile::kStream) {
       if (const std::string why = WhyNotStream(info, elements); !why.empty()) {
         plan.profile = Profile::kExact;
         plan.note = why;
         info = DescribeTensor(source, plan);
-      } else if (options_.tuner != nullptr) {
-        NWC_RETURN_IF_ERROR(options_.tuner->Tune(plan.source, elements));
+      } else {
+        NWC_RETURN_IF_ERROR(Tune(plan, elements));
       }
     }
     auto coded = Code(plan, std::move(info), elements);
@@ -293,7 +321,7 @@ class Packer {
     packed.profile = coded->info.profile();
     packed.relative_mse = coded->relative_mse;
     packed.kl = coded->kl;
-    NWC_RETURN_IF_ERROR(writer_.AddTensor(std::move(coded->info), coded->side, coded->chunks));
+    NWC_RETURN_IF_ERROR(WriteTensor(std::move(*coded)));
     const TensorInfo& written = writer_.index().tensors.back();
     packed.packed_bytes = written.payload_bytes() + kChunkEntryBytes * written.chunks.size();
     bytes_done_ += packed.source_bytes;

@@ -69,12 +69,23 @@ struct PackedTensor {
   double kl = 0;  // second-order estimate of its KL divergence, nats a token; 0 when unknown
 };
 
+// Where the time of a pack went; the rest is planning.
+struct PackSeconds {
+  double analysis = 0;      // of weights and statistics, for rate control
+  double rate_control = 0;  // the search for the constant and the tables
+  double reading = 0;
+  double tuning = 0;  // PackOptions::tuner
+  double coding = 0;  // with the check by decoding
+  double writing = 0;
+};
+
 struct PackReport {
   std::vector<PackedTensor> tensors;  // in file order
   uint64_t file_bytes = 0;
   uint64_t source_bytes = 0;
   uint64_t linear_weights = 0;
   double linear_bits_per_weight = 0;
+  PackSeconds seconds;
 };
 
 struct PackProgress {

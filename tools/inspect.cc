@@ -1,8 +1,6 @@
 #include "tools/inspect.h"
 
-#include <algorithm>
 #include <array>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
@@ -10,6 +8,8 @@
 #include "loader/byte_source.h"
 #include "loader/model_loader.h"
 #include "tools/display.h"
+#include "tools/html_report.h"
+#include "tools/model_totals.h"
 #include "tools/open_container.h"
 #include "tools/parse_json.h"
 #include "tools/report_text.h"
@@ -18,105 +18,6 @@ namespace nwc {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr uint64_t kChunkEntryBytes = 24;  // in the index
-
-const char* ProfileOf(const TensorInfo& t) {
-  return t.supported() ? ProfileName(t.profile()) : "unknown";
-}
-
-// What a tensor costs: payload and the entries of its chunks.
-uint64_t TensorBytes(const TensorInfo& t) {
-  return t.payload_bytes() + kChunkEntryBytes * t.chunks.size();
-}
-
-double Ratio(uint64_t a, uint64_t b) {
-  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
-}
-
-struct ProfileTotals {
-  uint64_t tensors = 0, weights = 0, bytes = 0;
-};
-
-struct Totals {
-  uint64_t weights = 0, decoded_bytes = 0;
-  uint64_t payload_bytes = 0;  // chunks and side information
-  uint64_t chunks = 0;
-  uint64_t file_bytes = 0, metadata_bytes = 0;
-  uint64_t codec_bytes = 0;   // entropy tables in the index
-  uint64_t neural_bytes = 0;  // neural codecs in the payload
-  uint64_t linear_weights = 0, linear_bytes = 0;
-  std::map<std::string, ProfileTotals> profiles;
-  std::set<uint64_t> layers;
-
-  [[nodiscard]] double BitsPerWeight() const { return 8 * Ratio(file_bytes, weights); }
-  [[nodiscard]] double LinearBitsPerWeight() const {
-    return 8 * Ratio(linear_bytes, linear_weights);
-  }
-  [[nodiscard]] uint64_t OverheadBytes() const {
-    return file_bytes - payload_bytes - metadata_bytes - neural_bytes;
-  }
-};
-
-// Adds one container.
-void AddTotals(const Index& index, uint64_t file_bytes, Totals* totals) {
-  Totals& sum = *totals;
-  sum.file_bytes += file_bytes;
-  uint64_t linear_weights = 0, codec_bytes = 0, neural_bytes = 0;
-  bool any_stream = false, any_neural = false;
-  for (const TensorInfo& t : index.tensors) {
-    sum.weights += t.weights();
-    sum.decoded_bytes += t.decoded_bytes();
-    sum.payload_bytes += t.payload_bytes();
-    sum.chunks += t.chunks.size();
-    any_stream = any_stream || t.stream.has_value();
-    any_neural = any_neural || t.neural.has_value();
-    ProfileTotals& profile = sum.profiles[ProfileOf(t)];
-    ++profile.tensors;
-    profile.weights += t.weights();
-    profile.bytes += TensorBytes(t);
-    if (const auto layer = LayerNumber(t.name)) sum.layers.insert(*layer);
-    if (!t.linear) continue;
-    linear_weights += t.weights();
-    sum.linear_bytes += TensorBytes(t);
-  }
-  for (const FileInfo& f : index.files) sum.metadata_bytes += f.extent.size;
-  for (const CodecInfo& codec : index.codecs) {
-    for (const auto& table : codec.tables.frequencies) {
-      codec_bytes += 1 + table.size() * sizeof(uint16_t);  // its alphabet and its frequencies
-    }
-  }
-  for (const NeuralCodecInfo& codec : index.neural_codecs) neural_bytes += codec.extent.size;
-  // Codecs serve the stream and nwc tensors, which are linear ones in nearly every file.
-  if (any_stream && linear_weights != 0) sum.linear_bytes += codec_bytes;
-  if (any_neural && linear_weights != 0) sum.linear_bytes += neural_bytes;
-  sum.linear_weights += linear_weights;
-  sum.codec_bytes += codec_bytes;
-  sum.neural_bytes += neural_bytes;
-}
-
-// Codecs of a name that is there already are the same ones.
-template <typename Codec>
-void AddCodecs(const std::vector<Codec>& codecs, std::vector<Codec>* all) {
-  for (const Codec& codec : codecs) {
-    const bool there =
-        std::any_of(all->begin(), all->end(), [&](const Codec& c) { return c.name == codec.name; });
-    if (!there) all->push_back(codec);
-  }
-}
-
-// What all shards of a set hold, to be shown: offsets are those of each shard.
-Index Join(const ModelLoader& model) {
-  Index all = model.shard(0).index();
-  for (size_t s = 1; s < model.shard_count(); ++s) {
-    const Index& shard = model.shard(s).index();
-    all.tensors.insert(all.tensors.end(), shard.tensors.begin(), shard.tensors.end());
-    all.files.insert(all.files.end(), shard.files.begin(), shard.files.end());
-    AddCodecs(shard.codecs, &all.codecs);
-    AddCodecs(shard.neural_codecs, &all.neural_codecs);
-  }
-  return all;
-}
 
 Json BitsJson(uint64_t bytes, uint64_t weights) {
   return weights == 0 ? Json(nullptr) : Json(8 * Ratio(bytes, weights));
@@ -182,7 +83,7 @@ Json ContainersJson(const ModelLoader& model) {
 }
 
 std::string FormatJson(const ModelLoader& model, const Index& index, const std::string& version,
-                       const Totals& sum) {
+                       const ModelTotals& sum) {
   Json json;
   json["file"] = model.path();
   json["version"] = version;
@@ -190,7 +91,7 @@ std::string FormatJson(const ModelLoader& model, const Index& index, const std::
   json["root_hash"] = RootHashJson(model);
   json["containers"] = ContainersJson(model);
   json["file_bytes"] = sum.file_bytes;
-  json["index_bytes"] = model.index_bytes() - model.shard_count() * kSuperblockSize;
+  json["index_bytes"] = sum.index_bytes;
   json["metadata_bytes"] = sum.metadata_bytes;
   json["payload_bytes"] = sum.payload_bytes;
   json["decoded_bytes"] = sum.decoded_bytes;
@@ -232,7 +133,7 @@ std::string FormatTensors(const Index& index) {
   return AlignColumns(rows, "llllrr") + "\n";
 }
 
-std::string FormatProfiles(const Totals& sum) {
+std::string FormatProfiles(const ModelTotals& sum) {
   std::vector<Row> rows = {{"profile", "tensors", "weights", "bytes", "bits/weight"}};
   for (const auto& [name, p] : sum.profiles) {
     rows.push_back({name, std::to_string(p.tensors), std::to_string(p.weights),
@@ -275,7 +176,7 @@ std::string FormatRootHash(const ModelLoader& model) {
 }
 
 std::string FormatSummary(const ModelLoader& model, const Index& index, const std::string& version,
-                          const Totals& sum) {
+                          const ModelTotals& sum) {
   std::vector<Row> rows = {
       {"file", model.path()},
       {"size", std::to_string(sum.file_bytes) + " bytes (" + FormatBytes(sum.file_bytes) +
@@ -309,14 +210,17 @@ std::string FormatSummary(const ModelLoader& model, const Index& index, const st
 }  // namespace
 
 Status Inspect(const InspectArguments& arguments) {
+  if (!arguments.html.empty()) {
+    NWC_RETURN_IF_ERROR(CheckPagePath(arguments.html, arguments.force, {arguments.file}));
+  }
   NWC_ASSIGN_OR_RETURN(const auto model, OpenModel(arguments.file, arguments.remote));
   NWC_ASSIGN_OR_RETURN(const std::string version, ReadVersion(model->shard(0)));
-  Totals sum;
-  for (size_t i = 0; i < model->shard_count(); ++i) {
-    const Loader& shard = model->shard(i);
-    AddTotals(shard.index(), shard.superblock().file_size, &sum);
+  if (!arguments.html.empty()) {
+    NWC_RETURN_IF_ERROR(WriteReportPage(*model, std::nullopt, {arguments.html, arguments.force}));
+    if (!arguments.json && !arguments.summary) return PrintOut(arguments.html + ": written\n");
   }
-  const Index index = Join(*model);
+  const ModelTotals sum = TotalsOf(*model);
+  const Index index = JoinIndexes(*model);
   if (arguments.json) return PrintOut(FormatJson(*model, index, version, sum));
   const std::string tensors = arguments.summary ? "" : FormatTensors(index);
   return PrintOut(tensors + FormatProfiles(sum) + FormatSummary(*model, index, version, sum));

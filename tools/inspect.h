@@ -11,6 +11,8 @@ struct InspectArguments {
   std::string file;
   bool summary = false;  // totals without a line a tensor
   bool json = false;
+  std::string html;    // a page to write, or empty; then nothing else is printed unless asked for
+  bool force = false;  // replace an existing page
   RemoteOptions remote;
 };
 

@@ -30,6 +30,7 @@ constexpr int kMaxRuns = 1000;
 constexpr const char* kFooter =
     "Examples:\n"
     "  nwc inspect model.nwc\n"
+    "  nwc inspect model.nwc --html report.html\n"
     "  nwc verify --deep model.nwc\n"
     "  nwc unpack model.nwc -o folder\n"
     "  nwc unpack model.nwc.index.json -o folder\n"
@@ -142,6 +143,10 @@ void DeclareInspect(CLI::App* app, std::function<Status()>* run) {
       Add(app, "inspect", "show tensors, profiles, sizes and bits a weight", a, &Inspect, run);
   AddModel(command, &a->file);
   command->add_flag("--summary", a->summary, "totals only, without a line a tensor");
+  auto* html = command->add_option("--html", a->html,
+                                   "PAGE.html: write a page with drawings and a table, and print "
+                                   "only what --summary or --json asks for");
+  command->add_flag("--force", a->force, "replace an existing page")->needs(html);
   AddJson(command, a.get());
   AddRemote(command, &a->remote, false);
   command->footer(

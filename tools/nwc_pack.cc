@@ -1,10 +1,8 @@
 // nwc-pack: packs a checkpoint into a container. See nwc-pack --help.
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "tools/atomic_file.h"
 #include "tools/checkpoint.h"
 #include "tools/codec_file.h"
+#include "tools/html_report.h"
 #include "tools/input_file.h"
 #include "tools/kl_pack.h"
 #include "tools/output_folder.h"
@@ -23,6 +22,7 @@
 #include "tools/recover_pack.h"
 #include "tools/report_text.h"
 #include "tools/shard_pack.h"
+#include "tools/stage_times.h"
 #include "tools/stop_signals.h"
 #include "tools/work_folder.h"
 
@@ -43,26 +43,50 @@ Status AboutFile(const Status& status, const std::string& path) {
   return status.WithContext(path);
 }
 
-// Refuses before any work: an output that exists, cannot be, or is one of the inputs.
-Status CheckOutput(const PackArguments& arguments) {
-  const std::string& output = arguments.output;
+// Whether `output` is a file of the checkpoint at `input`.
+bool IsInput(const std::string& input, const std::string& output) {
   std::error_code error;
-  bool is_input = fs::equivalent(arguments.input, output, error);
-  if (fs::is_directory(arguments.input, error)) {
-    for (fs::directory_iterator i(arguments.input, error), end; !error && i != end;
-         i.increment(error)) {
+  bool is_input = fs::equivalent(input, output, error);
+  if (fs::is_directory(input, error)) {
+    for (fs::directory_iterator i(input, error), end; !error && i != end; i.increment(error)) {
       std::error_code unknown;
-      // A container of an earlier run may lie in the folder; it is no part of the checkpoint.
-      if (i->path().extension() == ".nwc") continue;
+      // What an earlier run wrote may lie in the folder; it is no part of the checkpoint.
+      if (i->path().extension() == ".nwc" || i->path().extension() == ".html") continue;
       is_input = is_input || fs::equivalent(i->path(), output, unknown);
     }
   }
-  if (is_input && !fs::is_directory(output, error)) {
+  return is_input && !fs::is_directory(output, error);
+}
+
+// Refuses before any work: an output that exists, cannot be, or is one of the inputs.
+Status CheckOutput(const PackArguments& arguments) {
+  const std::string& output = arguments.output;
+  if (IsInput(arguments.input, output)) {
     return Status(ErrorCode::kUsage,
                   output + ": is a file of the input, expected another path; choose a new -o");
   }
   return arguments.shard_bytes == 0 ? CheckOutputPath(output, arguments.force)
                                     : CheckSetOutput(output, arguments.force);
+}
+
+Status CheckReport(const PackArguments& a) {
+  if (IsInput(a.input, a.report)) {
+    return Status(ErrorCode::kUsage, a.report +
+                                         ": is a file of the input, expected another path "
+                                         "for the page; choose a new --report");
+  }
+  return CheckPagePath(a.report, a.force,
+                       {a.output, a.statistics, a.calibration, a.statistics_output, a.kl_text,
+                        a.recover_text, a.codec, a.work});
+}
+
+// The page of --report, about what lies at outcome.file now.
+Status WritePage(const PackArguments& arguments, const PackOutcome& outcome) {
+  if (arguments.report.empty()) return {};
+  NWC_ASSIGN_OR_RETURN(const auto model, ModelLoader::Open(outcome.file, {}));
+  const Status status =
+      WriteReportPage(*model, FactsOf(outcome), {arguments.report, arguments.force});
+  return status.ok() ? status : status.WithContext(outcome.file + " is written, its report is not");
 }
 
 Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
@@ -79,7 +103,9 @@ Status Report(const PackArguments& arguments, const PackOutcome& outcome) {
 Status DryRun(const PackArguments& arguments, const Checkpoint& checkpoint) {
   const auto report = PlanOnly(checkpoint, arguments.options);
   if (!report.ok()) return AboutFile(report.status(), arguments.input);
-  return Report(arguments, {"", *report, 0, {}, {}});
+  PackOutcome outcome;
+  outcome.report = *report;
+  return Report(arguments, outcome);
 }
 
 // What the parts in a work folder depend on.
@@ -118,11 +144,51 @@ Result<PackReport> PackOnce(const PackArguments& arguments, const PackOptions& o
   return AboutFile(report.status(), arguments.input);
 }
 
+// PackOnce that adds the time it took, by stage.
+PackFunction TimedPack(StageTimes* times) {
+  return [times](const PackArguments& arguments, const PackOptions& options,
+                 const Checkpoint& checkpoint, const std::string& output,
+                 bool overwrite) -> Result<PackReport> {
+    NWC_ASSIGN_OR_RETURN(PackReport report,
+                         PackOnce(arguments, options, checkpoint, output, overwrite));
+    AddStages(report.seconds, times);
+    return report;
+  };
+}
+
+// Packs as --kl, --recover or neither of them asks for.
+Result<PackOutcome> PackAsAsked(const PackArguments& arguments, const PackOptions& options,
+                                const Checkpoint& checkpoint, StageTimes* times) {
+  PackOutcome outcome;
+  outcome.file = arguments.output;
+  const PackFunction pack = TimedPack(times);
+  const Stopwatch watch;
+  const double before = times->Sum();
+  const auto rest = [&] { return watch.Seconds() - (times->Sum() - before); };
+  if (arguments.kl > 0) {
+    NWC_ASSIGN_OR_RETURN(KlPack packed, PackForKl(arguments, options, checkpoint, pack));
+    outcome.report = std::move(packed.report);
+    outcome.kl = packed.kl;
+    times->Add("measuring KL", rest());
+  } else if (arguments.recover) {
+    NWC_ASSIGN_OR_RETURN(RecoveredPack packed,
+                         PackAndRecover(arguments, options, checkpoint, pack));
+    outcome.report = std::move(packed.report);
+    outcome.recovery = packed.figures;
+    times->Add("recovery", rest());
+  } else {
+    NWC_ASSIGN_OR_RETURN(outcome.report,
+                         pack(arguments, options, checkpoint, arguments.output, arguments.force));
+  }
+  return outcome;
+}
+
 // `finish`, where there is one, makes more of the container that was written, before the work
 // folder goes.
 Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& checkpoint,
                            const std::function<Status()>& finish = {}) {
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watch;
+  StageTimes times;
   std::unique_ptr<WorkFolder> work;
   if (!arguments.work.empty()) {
     NWC_ASSIGN_OR_RETURN(const auto settings, WorkSettings(arguments, checkpoint));
@@ -130,6 +196,7 @@ Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& che
   }
   NWC_ASSIGN_OR_RETURN(const PackStatistics statistics,
                        StatisticsFor(arguments, checkpoint, work.get()));
+  if (!arguments.calibration.empty()) times.Add("calibration", watch.Seconds());
   PackOptions options = arguments.options;
   options.statistics = statistics.statistics.get();
   if (work != nullptr) options.store = &work->store();
@@ -138,26 +205,17 @@ Result<PackOutcome> PackTo(const PackArguments& arguments, const Checkpoint& che
     NWC_ASSIGN_OR_RETURN(codec, ReadCodecFile(arguments.codec));
     options.neural = &codec.model;
   }
-  PackReport report;
-  std::optional<double> kl;
-  std::optional<RecoveryFigures> recovery;
-  if (arguments.kl > 0) {
-    NWC_ASSIGN_OR_RETURN(KlPack packed, PackForKl(arguments, options, checkpoint, PackOnce));
-    report = std::move(packed.report);
-    kl = packed.kl;
-  } else if (arguments.recover) {
-    NWC_ASSIGN_OR_RETURN(RecoveredPack packed,
-                         PackAndRecover(arguments, options, checkpoint, PackOnce));
-    report = std::move(packed.report);
-    recovery = packed.figures;
-  } else {
-    NWC_ASSIGN_OR_RETURN(
-        report, PackOnce(arguments, options, checkpoint, arguments.output, arguments.force));
+  NWC_ASSIGN_OR_RETURN(PackOutcome outcome, PackAsAsked(arguments, options, checkpoint, &times));
+  if (finish) {
+    const Stopwatch finishing;
+    NWC_RETURN_IF_ERROR(finish());
+    times.Add("splitting", finishing.Seconds());
   }
-  if (finish) NWC_RETURN_IF_ERROR(finish());
   if (work != nullptr) NWC_RETURN_IF_ERROR(work->Remove());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  return PackOutcome{arguments.output, std::move(report), seconds.count(), kl, recovery};
+  outcome.seconds = watch.Seconds();
+  times.Add("other", outcome.seconds - times.Sum());
+  outcome.stages = times.stages();
+  return outcome;
 }
 
 // Packs into a folder of its own beside the output, then splits what is there.
@@ -180,6 +238,7 @@ Result<PackOutcome> PackShards(const PackArguments& arguments, const Checkpoint&
 
 Status Run(const PackArguments& arguments) {
   if (!arguments.output.empty()) NWC_RETURN_IF_ERROR(CheckOutput(arguments));
+  if (!arguments.report.empty()) NWC_RETURN_IF_ERROR(CheckReport(arguments));
   NWC_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(arguments.input));
   if (!arguments.quiet && !checkpoint->note().empty()) {
     std::fprintf(stderr, "note: %s\n", Printable(checkpoint->note()).c_str());
@@ -188,6 +247,7 @@ Status Run(const PackArguments& arguments) {
   NWC_ASSIGN_OR_RETURN(const PackOutcome outcome, arguments.shard_bytes == 0
                                                       ? PackTo(arguments, *checkpoint)
                                                       : PackShards(arguments, *checkpoint));
+  NWC_RETURN_IF_ERROR(WritePage(arguments, outcome));
   return Report(arguments, outcome);
 }
 

@@ -147,6 +147,25 @@ void DeclareComparisons(CLI::App* app, PackArguments* a, RawArguments* raw) {
       ->capture_default_str();
 }
 
+// What is written where, and what is told.
+void DeclareOutputs(CLI::App* app, PackArguments* a) {
+  auto* dry_run = app->add_flag("--dry-run", a->dry_run,
+                                "show what would happen to each tensor, write nothing");
+  app->add_option("--report", a->report,
+                  "PAGE.html: write a page about the pack, too: bits by layer and kind, errors, "
+                  "sizes, where the time went")
+      ->excludes(dry_run);
+  app->add_option("--shard-size", a->shard_bytes,
+                  "write a set of files of at most this size, as 5GB or 512MiB: for -o model.nwc "
+                  "model-00001-of-0000N.nwc and so on, and model.nwc.index.json; a larger tensor "
+                  "gets a file to itself. Needs the room of the output twice while it runs")
+      ->transform(CLI::AsSizeValue(true))
+      ->check(CLI::PositiveNumber);
+  app->add_flag("--force", a->force, "replace an existing output");
+  app->add_flag("-q,--quiet", a->quiet, "no progress, notes or summary");
+  app->add_flag("--json", a->json, "a JSON report on standard output");
+}
+
 void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
   app->add_option(
          "INPUT", a->input,
@@ -175,16 +194,7 @@ void Declare(CLI::App* app, PackArguments* a, RawArguments* raw) {
          "whose sums depend on it in their last bits")
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
-  app->add_flag("--dry-run", a->dry_run, "show what would happen to each tensor, write nothing");
-  app->add_option("--shard-size", a->shard_bytes,
-                  "write a set of files of at most this size, as 5GB or 512MiB: for -o model.nwc "
-                  "model-00001-of-0000N.nwc and so on, and model.nwc.index.json; a larger tensor "
-                  "gets a file to itself. Needs the room of the output twice while it runs")
-      ->transform(CLI::AsSizeValue(true))
-      ->check(CLI::PositiveNumber);
-  app->add_flag("--force", a->force, "replace an existing output");
-  app->add_flag("-q,--quiet", a->quiet, "no progress, notes or summary");
-  app->add_flag("--json", a->json, "a JSON report on standard output");
+  DeclareOutputs(app, a);
   app->add_flag("--no-roundtrip", raw->no_roundtrip, "do not decode and compare while packing");
   app->add_option("--codec", a->codec,
                   "FILE of nwc-train --arch nwc, for profile nwc; it decides the rate");

@@ -29,6 +29,7 @@ struct PackArguments {
   std::string work;          // folder of finished parts, or empty
   bool cuda = false;
   std::string codec;         // file of a trained codec for profile nwc, or empty
+  std::string report;        // page to write about the pack, or empty
   uint64_t shard_bytes = 0;  // largest file of a set; 0: one file
   PackOptions options;
   bool dry_run = false;

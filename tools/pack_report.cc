@@ -1,6 +1,7 @@
 #include "tools/pack_report.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "tools/display.h"
@@ -15,7 +16,7 @@ double BitsPerWeight(const PackedTensor& t) {
   return 8 * static_cast<double>(t.packed_bytes) / static_cast<double>(t.weights);
 }
 
-std::string Ratio(uint64_t from, uint64_t to) {
+std::string PercentOf(uint64_t from, uint64_t to) {
   if (from == 0) return "-";
   return FormatNumber("%.1f %%", 100 * static_cast<double>(to) / static_cast<double>(from));
 }
@@ -59,12 +60,38 @@ std::string FormatPlanTable(const PackReport& report) {
   }
   return AlignColumns(rows, "llllrrr") + "total: " + std::to_string(report.tensors.size()) +
          " tensors, " + FormatBytes(report.source_bytes) + " -> about " +
-         FormatBytes(report.file_bytes) + " (" + Ratio(report.source_bytes, report.file_bytes) +
+         FormatBytes(report.file_bytes) + " (" + PercentOf(report.source_bytes, report.file_bytes) +
          ")" +
          (report.linear_weights == 0 ? ""
                                      : FormatNumber(", %.3f bits a weight of linear tensors",
                                                     report.linear_bits_per_weight)) +
          "; nothing was written\n";
+}
+
+PackFacts FactsOf(const PackOutcome& outcome) {
+  PackFacts facts;
+  facts.stages = outcome.stages;
+  for (const PackedTensor& t : outcome.report.tensors) {
+    facts.errors[t.name] = {t.relative_mse, t.kl};
+    if (!t.note.empty()) facts.remarks.push_back(PlainName(t.name) + ": " + t.note);
+  }
+  if (outcome.kl) {
+    facts.remarks.push_back(
+        FormatNumber("KL divergence to the original, measured: %.4g nats a token.", *outcome.kl));
+  }
+  if (outcome.recovery) {
+    facts.remarks.push_back("Errors and KL estimates of tensors are those before recovery.");
+  }
+  return facts;
+}
+
+void AddStages(const PackSeconds& seconds, StageTimes* times) {
+  for (const auto& [stage, value] :
+       {std::pair{"analysis", seconds.analysis}, std::pair{"rate control", seconds.rate_control},
+        std::pair{"reading", seconds.reading}, std::pair{"tuning of blocks", seconds.tuning},
+        std::pair{"coding and checking", seconds.coding}, std::pair{"writing", seconds.writing}}) {
+    if (value > 0) times->Add(stage, value);
+  }
 }
 
 std::string FormatReportJson(const PackOutcome& outcome) {
@@ -75,6 +102,10 @@ std::string FormatReportJson(const PackOutcome& outcome) {
   json["file_bytes"] = report.file_bytes;
   json["source_bytes"] = report.source_bytes;
   json["seconds"] = outcome.seconds;
+  json["stages"] = Json::array();
+  for (const StageSeconds& s : outcome.stages) {
+    json["stages"].push_back({{"stage", s.stage}, {"seconds", s.seconds}});
+  }
   json["linear_weights"] = report.linear_weights;
   json["linear_bits_per_weight"] = report.linear_bits_per_weight;
   json["kl"] = outcome.kl ? Json(*outcome.kl) : Json(nullptr);
@@ -97,7 +128,7 @@ std::string FormatSummary(const PackOutcome& outcome) {
   const PackReport& report = outcome.report;
   std::string text = outcome.file + ": " + std::to_string(report.tensors.size()) + " tensors, " +
                      FormatBytes(report.source_bytes) + " -> " + FormatBytes(report.file_bytes) +
-                     " (" + Ratio(report.source_bytes, report.file_bytes) + ")";
+                     " (" + PercentOf(report.source_bytes, report.file_bytes) + ")";
   if (report.linear_weights != 0) {
     text += FormatNumber(", %.3f bits a weight of linear tensors", report.linear_bits_per_weight);
   }

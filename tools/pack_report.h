@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "encoder/encoder.h"
+#include "tools/report_page.h"
+#include "tools/stage_times.h"
 
 namespace nwc {
 
@@ -25,8 +27,15 @@ struct PackOutcome {
   double seconds = 0;
   std::optional<double> kl = std::nullopt;  // measured for --kl, nats a token
   std::optional<RecoveryFigures> recovery = std::nullopt;
-  std::vector<std::string> shards = {};  // names, of a set
+  std::vector<std::string> shards = {};   // names, of a set
+  std::vector<StageSeconds> stages = {};  // in `seconds` altogether; empty in a dry run
 };
+
+// What the page of tools/report_page.h shows of a pack.
+PackFacts FactsOf(const PackOutcome& outcome);
+
+// Adds the stages of one pack; those that took no time are left out.
+void AddStages(const PackSeconds& seconds, StageTimes* times);
 
 // One JSON object, ending in a newline.
 std::string FormatReportJson(const PackOutcome& outcome);

@@ -50,6 +50,30 @@ TEST(PackReportTest, JsonHoldsEveryFigure) {
   }
 }
 
+TEST(PackReportTest, StagesWithoutTimeAreLeftOut) {
+  StageTimes times;
+  AddStages({.analysis = 1, .coding = 2}, &times);
+  AddStages({.coding = 3, .writing = 4}, &times);  // a second pack
+  ASSERT_EQ(times.stages().size(), 3u);
+  EXPECT_EQ(times.stages()[1].stage, "coding and checking");
+  EXPECT_EQ(times.stages()[1].seconds, 5);
+  EXPECT_EQ(times.Sum(), 10);
+}
+
+TEST(PackReportTest, FactsForThePageAreThoseOfTheJson) {
+  PackOutcome outcome{"out.nwc", Sample(), 2};
+  outcome.report.tensors[0].relative_mse = 0.25;
+  outcome.stages = {{"coding", 1.5}, {"other", 0.5}};
+  outcome.kl = 0.125;
+  const PackFacts facts = FactsOf(outcome);
+  EXPECT_EQ(facts.errors.at("layers.0.w").relative_mse, 0.25);
+  EXPECT_EQ(facts.stages.size(), 2u);
+  EXPECT_EQ(facts.remarks[0], "evil?[2J: empty: raw");
+  EXPECT_TRUE(Contains(facts.remarks[1], "0.125 nats a token"));
+  EXPECT_TRUE(Contains(FormatReportJson(outcome),
+                       "{\n   \"stage\": \"coding\",\n   \"seconds\": 1.5\n  }"));
+}
+
 TEST(PackReportTest, NotesAndSummaryAreLines) {
   EXPECT_EQ(FormatNotes(Sample()), "note: evil?[2J: empty: raw\n");
   EXPECT_EQ(FormatSummary({"out.nwc", Sample(), 2}),
