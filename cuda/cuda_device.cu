@@ -10,6 +10,10 @@
 namespace nwc {
 namespace {
 
+constexpr int kOldestMajor = 8;  // compute capability that there is code for
+constexpr const char* kNeeded =
+    "; a GPU of compute capability 8.0 or later is needed, and its driver";
+
 Status Refused(const std::string& who, const char* what, cudaError_t error) {
   const ErrorCode code =
       error == cudaErrorMemoryAllocation ? ErrorCode::kOutOfMemory : ErrorCode::kIo;
@@ -18,8 +22,13 @@ Status Refused(const std::string& who, const char* what, cudaError_t error) {
 
 class CudaDevice : public DeviceRuntime {
  public:
-  CudaDevice(int number, std::string name) : number_(number), name_(std::move(name)) {}
+  CudaDevice(int number, std::string name, size_t max_shared_bytes)
+      : number_(number), name_(std::move(name)), max_shared_bytes_(max_shared_bytes) {}
   [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] size_t max_shared_bytes() const override { return max_shared_bytes_; }
+  Status MakeCurrent() override {
+    return Do("device", [] { return cudaSuccess; });
+  }
 
   Result<DeviceAddress> Allocate(size_t size_bytes) override {
     void* memory = nullptr;
@@ -124,6 +133,7 @@ class CudaDevice : public DeviceRuntime {
 
   const int number_;
   const std::string name_;
+  const size_t max_shared_bytes_;
 };
 
 }  // namespace
@@ -133,11 +143,12 @@ Result<std::unique_ptr<DeviceRuntime>> OpenCudaDevice(int number) {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
     return Status(ErrorCode::kUnsupported,
-                  std::string("no GPU to use: ") + cudaGetErrorString(error));
+                  std::string("no CUDA device to use: ") + cudaGetErrorString(error) + kNeeded);
   }
   if (number < 0 || number >= count) {
-    return Status(ErrorCode::kUnsupported, "no GPU of number " + std::to_string(number) + ": " +
-                                               std::to_string(count) + " are here");
+    return Status(ErrorCode::kUnsupported, "no CUDA device of number " + std::to_string(number) +
+                                               ": " + std::to_string(count) + " are here" +
+                                               kNeeded);
   }
   cudaDeviceProp properties{};
   if (const cudaError_t refused = cudaGetDeviceProperties(&properties, number);
@@ -146,7 +157,13 @@ Result<std::unique_ptr<DeviceRuntime>> OpenCudaDevice(int number) {
                   std::string("GPU refused: ") + cudaGetErrorString(refused));
   }
   std::string name = "GPU " + std::to_string(number) + " (" + properties.name + ")";
-  return std::unique_ptr<DeviceRuntime>(new CudaDevice(number, std::move(name)));
+  if (properties.major < kOldestMajor) {
+    return Status(ErrorCode::kUnsupported, name + " is of compute capability " +
+                                               std::to_string(properties.major) + "." +
+                                               std::to_string(properties.minor) + kNeeded);
+  }
+  return std::unique_ptr<DeviceRuntime>(
+      new CudaDevice(number, std::move(name), properties.sharedMemPerBlockOptin));
 }
 
 }  // namespace nwc

@@ -51,9 +51,9 @@ __global__ void __launch_bounds__(kExactWarps* kWarpLanes, 6)
   const uint32_t number = blockIdx.x * kExactWarps + static_cast<uint32_t>(WarpOfBlock());
   if (number >= count) return;
   const ExactJob job = jobs[number];
-  DeviceWarp<RansLane> warp;
+  DeviceWarp<ExactLane> warp;
   const uint32_t rule = DecodeExactChunk<Bits>(warp, job, &memory[WarpOfBlock()]);
-  warp.Each([&](RansLane&, int id) {
+  warp.Each([&](ExactLane&, int id) {
     if (id == 0) *job.rule = rule;
   });
 }

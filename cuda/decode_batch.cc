@@ -10,7 +10,7 @@
 namespace nwc {
 namespace {
 
-constexpr size_t kAlignment = 16;
+constexpr size_t kAlignment = DecodeBatch::kDescriptionAlignment;
 constexpr size_t kMaxNameInMessage = 200;
 
 // Most a chunk takes of a description, its rule included.
@@ -53,11 +53,6 @@ void ForEachRun(size_t count, const Key& key, const Body& body) {
     while (end < count && key(end) == key(first)) ++end;
     body(first, end);
   }
-}
-
-uint32_t NetSharedBytes(const NeuralNet& net) {
-  return static_cast<uint32_t>(sizeof(float)) *
-         (2 * kNetVectors * NetFeatures(net) + kNetExtraFloats);
 }
 
 }  // namespace
@@ -233,7 +228,7 @@ void DecodeBatch::DescribeNeural(MutableByteSpan out, DeviceAddress device, size
     for (size_t i = first; i < end; ++i) {
       const NeuralJob& job = neural_[i].job;
       const uint64_t vectors = DivideRoundingUp(job.rows, job.net.chunk) * job.columns;
-      net.shared_bytes = std::max(net.shared_bytes, NetSharedBytes(job.net));
+      net.shared_bytes = std::max(net.shared_bytes, NetSharedBytes(NetFeatures(job.net)));
       net.largest_group_count = std::max(net.largest_group_count,
                                          static_cast<uint32_t>(DivideRoundingUp(vectors, group)));
     }

@@ -19,7 +19,7 @@ namespace nwc {
 struct BatchChunk {
   const DeviceTensorDecoder* decoder = nullptr;
   size_t number = 0;      // in the tensor
-  ByteSpan host_bytes;    // the chunk; read by Add only
+  ByteSpan host_bytes;    // the chunk, of which Add reads kHostBytes
   DeviceAddress bytes;    // where the same bytes will be, at a multiple of 4
   TensorSlice slice;      // what is wanted of the tensor, resolved; the tile has a part of it
   DeviceAddress out;      // of the slice, rows packed, at a multiple of the element's size
@@ -32,6 +32,10 @@ enum class NeuralArithmetic : uint8_t { kSpecified, kTensorCores };
 
 class DecodeBatch {
  public:
+  static constexpr size_t kDescriptionAlignment = 16;
+  static constexpr size_t kLatentAlignment = 16;
+  static constexpr size_t kHostBytes = 1;  // of a chunk, that the host must have
+
   explicit DecodeBatch(NeuralArithmetic arithmetic = NeuralArithmetic::kSpecified)
       : arithmetic_(arithmetic) {}
 

@@ -4,6 +4,7 @@
 //
 //   warp.Each([&](Lane& lane, int id) { … });        every lane does the step
 //   warp.Ballot([](const Lane& lane) { … })          bit id: what lane id says
+//   warp.Sum([](const Lane& lane) { … })             of what every lane gives, an unsigned number
 //   warp.Sync();                                     steps before it are seen by steps after it
 //
 // Nothing passes between lanes inside a step. DeviceWarp (device_warp.cuh) runs a step on the
@@ -59,6 +60,15 @@ NWC_DEVICE_INLINE uint32_t CountOnes(uint32_t bits) {
   return static_cast<uint32_t>(__popc(bits));
 #else
   return static_cast<uint32_t>(std::popcount(bits));
+#endif
+}
+
+// Position of the lowest one. Not of 0.
+NWC_DEVICE_INLINE uint32_t LowestBit(uint32_t bits) {
+#ifdef __CUDA_ARCH__
+  return static_cast<uint32_t>(__ffs(static_cast<int>(bits)) - 1);
+#else
+  return static_cast<uint32_t>(std::countr_zero(bits));
 #endif
 }
 

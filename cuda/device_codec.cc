@@ -1,8 +1,10 @@
 #include "cuda/device_codec.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "cuda/neural_net.h"
 #include "cuda/neural_tensor.h"
 #include "format/neural_tables.h"
 #include "format/stream_chunk.h"
@@ -94,9 +96,21 @@ Result<std::shared_ptr<const DeviceStreamTables>> DeviceStreamTables::Upload(
   return std::shared_ptr<const DeviceStreamTables>(std::move(uploaded));
 }
 
+Status DeviceNeuralCodec::CheckFits(const DeviceRuntime& runtime, const NeuralSettings& settings) {
+  const size_t needed =
+      NetSharedBytes(std::max({settings.width, settings.latents, settings.chunk}));
+  if (needed <= runtime.max_shared_bytes()) return {};
+  return Status(ErrorCode::kUnsupported, "a net of width " + std::to_string(settings.width) +
+                                             " needs " + std::to_string(needed) +
+                                             " bytes of shared memory, " + runtime.name() +
+                                             " has " + std::to_string(runtime.max_shared_bytes()) +
+                                             "; load it on the CPU or on another GPU");
+}
+
 Result<std::shared_ptr<const DeviceNeuralCodec>> DeviceNeuralCodec::Upload(DeviceRuntime* runtime,
                                                                            const NeuralCodec& codec,
                                                                            DeviceStream stream) {
+  NWC_RETURN_IF_ERROR(CheckFits(*runtime, codec));
   auto uploaded = std::make_shared<DeviceNeuralCodec>();
   uploaded->settings_ = codec;
   const NeuralTables host(codec);

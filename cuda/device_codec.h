@@ -30,6 +30,9 @@ class DeviceStreamTables {
 // The codec of `nwc` tensors.
 class DeviceNeuralCodec {
  public:
+  // kUnsupported when the net takes more shared memory than the device gives a block.
+  static Status CheckFits(const DeviceRuntime& runtime, const NeuralSettings& settings);
+  // Checks that, too.
   static Result<std::shared_ptr<const DeviceNeuralCodec>> Upload(DeviceRuntime* runtime,
                                                                  const NeuralCodec& codec,
                                                                  DeviceStream stream);

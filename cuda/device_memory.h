@@ -113,4 +113,13 @@ class DeviceHandle {
 using OwnedStream = DeviceHandle<&DeviceRuntime::CreateStream, &DeviceRuntime::DestroyStream>;
 using OwnedEvent = DeviceHandle<&DeviceRuntime::CreateEvent, &DeviceRuntime::DestroyEvent>;
 
+// Until all that was enqueued is done. A device that fails does nothing any more.
+inline void WaitForStream(DeviceRuntime* runtime, const OwnedStream& stream) {
+  if (stream.get() == nullptr) return;
+  const auto event = OwnedEvent::Create(runtime);
+  if (event.ok() && runtime->Record(event->get(), stream.get()).ok()) {
+    (void)runtime->Synchronize(event->get());
+  }
+}
+
 }  // namespace nwc

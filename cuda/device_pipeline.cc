@@ -7,16 +7,10 @@
 
 #include "loader/byte_source.h"
 #include "loader/file_source.h"
+#include "loader/without_exceptions.h"
 
 namespace nwc {
 namespace {
-
-constexpr uint64_t kReadsInBudget = 8;
-// A read is a launch: large enough for hundreds of warps, small enough to overlap.
-constexpr uint64_t kMaxReadBytes = 8 << 20;
-constexpr size_t kDescriptionAlignment = 16;
-constexpr size_t kReadsOfLatents = 2;  // with latents on the device at once
-constexpr size_t kMaxNameInMessage = 200;
 
 // Its chunk list would be most of it.
 TensorInfo WithoutChunks(const TensorInfo& info) {
@@ -25,34 +19,44 @@ TensorInfo WithoutChunks(const TensorInfo& info) {
   return copy;
 }
 
+bool Touches(const TensorSlice& slice, const TileRange& tile) {
+  return slice.row_begin < tile.row_end && tile.row_begin < slice.row_end &&
+         slice.column_begin < tile.column_end && tile.column_begin < slice.column_end;
+}
+
 }  // namespace
+
+Status RunDevicePipeline(const DevicePipelineInput& input,
+                         const std::function<Status(DeviceTensor)>& ready,
+                         DeviceLoadStatistics* statistics) {
+  if (statistics != nullptr) *statistics = {};
+  const std::string& name = input.model->path();
+  Status status;
+  Broadcaster* const ranks = input.options->ranks;
+  return WithoutExceptions(name, [&] {
+    DevicePipeline pipeline(input);
+    status = WithoutExceptions(name, [&] { return pipeline.Run(ready, statistics); });
+    if (ranks == nullptr) return status;
+    // Only what every rank has is a success. After a failure nothing may keep the device waiting
+    // when the pipeline goes.
+    status = ranks->Agree(status);
+    if (!status.ok()) ranks->Abort();
+    return status;
+  });
+}
 
 DevicePipeline::~DevicePipeline() {
   // If the ring of io_uring itself failed the kernel may still write there: losing the memory is
   // the lesser evil.
   if (queue_ != nullptr && !queue_->Drain()) new PinnedBuffer(std::move(pinned_));
-  // Nothing here may go while the device uses it; a device that fails uses nothing any more.
-  for (OwnedStream* stream : {&copy_stream_, &decode_streams_[0], &decode_streams_[1],
-                              &decode_streams_[2], &decode_streams_[3]}) {
-    if (stream->get() == nullptr) continue;
-    auto event = OwnedEvent::Create(input_.runtime);
-    if (event.ok() && input_.runtime->Record(event->get(), stream->get()).ok()) {
-      (void)input_.runtime->Synchronize(event->get());
-    }
-  }
-}
-
-const TensorInfo& DevicePipeline::InfoOf(const FetchPiece& piece) const {
-  return input_.loader->index().tensors[plan_.requests[piece.tensor].number];
+  // Nothing here may go while the device uses it.
+  WaitForStream(input_.runtime, copy_stream_);
+  for (const OwnedStream& stream : decode_streams_) WaitForStream(input_.runtime, stream);
 }
 
 std::string DevicePipeline::Where(const FetchPiece& piece) const {
-  const TensorInfo& info = InfoOf(piece);
-  const bool side = piece.chunk == FetchPiece::kSideInfo;
-  const uint64_t offset = side ? info.side()->offset : info.chunks[piece.chunk].offset;
-  return input_.loader->path() + ": tensor '" + info.name.substr(0, kMaxNameInMessage) + "' " +
-         (side ? "side information" : "chunk " + std::to_string(piece.chunk)) + " at byte " +
-         std::to_string(offset);
+  const TensorState& state = tensors_[piece.tensor];
+  return DescribePiece(*state.shard, *state.info, piece);
 }
 
 bool DevicePipeline::Cancelled() const {
@@ -60,77 +64,73 @@ bool DevicePipeline::Cancelled() const {
 }
 
 Status DevicePipeline::CancelledError() const {
-  return Status(ErrorCode::kCancelled, input_.loader->path() + ": loading was cancelled");
+  return Status(ErrorCode::kCancelled, input_.model->path() + ": loading was cancelled");
 }
 
-size_t DevicePipeline::RoomBytes(const FetchRead& read) const {
-  return AlignUp(read.size_bytes, kDescriptionAlignment) +
-         DecodeBatch::MaxDescriptionBytes(read.piece_end - read.piece_begin);
-}
-
-size_t DevicePipeline::LatentBytesOf(const FetchRead& read) const {
-  size_t bytes = 0;
-  for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
-    const FetchPiece& piece = plan_.pieces[p];
-    const TensorInfo& info = InfoOf(piece);
-    if (piece.chunk == FetchPiece::kSideInfo || !info.neural) continue;
-    const NeuralSettings& settings = input_.loader->index().neural_codecs[info.neural->codec];
-    bytes += AlignUp(DecodeBatch::LatentBytes(info, settings, piece.chunk), kDescriptionAlignment);
+Status DevicePipeline::MakeParts() {
+  const ModelLoader& model = *input_.model;
+  NWC_RETURN_IF_ERROR(model.CheckRequests(input_.requests));
+  tensors_.reserve(input_.requests.size());
+  for (const TensorRequest& request : input_.requests) {
+    const ShardPlace& place = model.place(request.number);
+    const Loader& shard = model.shard(place.shard);
+    if (parts_.empty() || parts_.back().loader != &shard) {
+      const IoChoice& io = shard.io();
+      io_.push_back(&io);
+      parts_.push_back({&shard, {}, io.from.source->traits().gap_bytes, io.from.direct >= 0});
+    }
+    const TensorInfo& info = shard.index().tensors[place.number];
+    if (info.neural) {
+      const NeuralCodecInfo& codec = shard.index().neural_codecs[info.neural->codec];
+      const Status fits = DeviceNeuralCodec::CheckFits(*input_.runtime, codec);
+      if (!fits.ok()) {
+        return fits.WithContext(shard.path() + ": neural codec '" + codec.name + "'");
+      }
+    }
+    TensorState& state = tensors_.emplace_back();
+    state.info = &info;
+    state.shard = &shard;
+    state.tensor.info = WithoutChunks(info);
+    state.tensor.number = request.number;
+    NWC_ASSIGN_OR_RETURN(state.tensor.slice, ResolveSlice(info, request.slice));
+    // Other ranks want other slices: whole tensors serve all.
+    parts_.back().requests.push_back(
+        {place.number, ranks_.alone() ? request.slice : TensorSlice()});
   }
-  return bytes;
+  return {};
 }
 
 Status DevicePipeline::Plan() {
-  const ByteSource& source = input_.loader->source();
-  const uint64_t budget = input_.options->staging_bytes;
-  NWC_ASSIGN_OR_RETURN(plan_,
-                       PlanFetch(input_.loader->index(), input_.requests,
-                                 std::clamp<uint64_t>(budget / kReadsInBudget, 1, kMaxReadBytes),
-                                 source.traits().gap_bytes));
-  if (input_.io->from.direct >= 0) {
-    AlignReads(kDirectBlock, source.size(), budget / 2, &plan_);
+  NWC_RETURN_IF_ERROR(MakeParts());
+  const DeviceLoadOptions& options = *input_.options;
+  DeviceBudget budget{options.staging_bytes, options.staging_bytes, options.verify_decoded};
+  NWC_RETURN_IF_ERROR(ranks_.AgreeOnPlan(parts_, &budget));
+  NWC_ASSIGN_OR_RETURN(plan_, PlanDevice(parts_, budget));
+  for (const FetchPiece& piece : plan_.fetch.pieces) {
+    if (piece.chunk != FetchPiece::kSideInfo) ++tensors_[piece.tensor].chunks_left;
   }
-  size_t largest_latents = 0, all_rooms = 0;
-  for (const FetchRead& read : plan_.reads) {
-    if (RoomBytes(read) > budget) {
-      return Status(ErrorCode::kUsage,
-                    Where(plan_.pieces[read.piece_begin]) + ": needs staging_bytes of at least " +
-                        std::to_string(RoomBytes(read)) + ", has " + std::to_string(budget));
-    }
-    largest_latents = std::max(largest_latents, LatentBytesOf(read));
-    all_rooms += AlignUp(RoomBytes(read), kPageBytes);
-  }
-  const size_t alignment = input_.io->from.direct >= 0 ? kDirectBlock : StagingRing::kAlignment;
-  ring_ = std::make_unique<StagingRing>(std::min<size_t>(budget, all_rooms), alignment);
-  latent_ring_ = std::make_unique<StagingRing>(kReadsOfLatents * largest_latents);
   return {};
 }
 
 Status DevicePipeline::Prepare() {
-  reads_.resize(plan_.reads.size());
-  tensors_.resize(plan_.requests.size());
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    DeviceTensor& tensor = tensors_[i].tensor;
-    tensor.number = plan_.requests[i].number;
-    tensor.slice = plan_.requests[i].slice;
-    tensor.info = WithoutChunks(input_.loader->index().tensors[tensor.number]);
-  }
-  for (const FetchPiece& piece : plan_.pieces) {
-    if (piece.chunk != FetchPiece::kSideInfo) ++tensors_[piece.tensor].chunks_left;
-  }
-  if (plan_.reads.empty()) return {};
+  reads_.resize(plan_.fetch.reads.size());
+  if (reads_.empty()) return {};
   DeviceRuntime* const runtime = input_.runtime;
+  ring_ = std::make_unique<StagingRing>(plan_.ring_bytes, plan_.ring_alignment);
+  latent_ring_ = std::make_unique<StagingRing>(plan_.latent_ring_bytes);
   NWC_ASSIGN_OR_RETURN(pinned_, PinnedBuffer::Allocate(runtime, ring_->capacity_bytes()));
   NWC_ASSIGN_OR_RETURN(staged_, DeviceBuffer::Allocate(runtime, ring_->capacity_bytes()));
   NWC_ASSIGN_OR_RETURN(latents_, DeviceBuffer::Allocate(runtime, latent_ring_->capacity_bytes()));
+  if (plan_.check_bytes > 0) {
+    NWC_ASSIGN_OR_RETURN(check_, DecodedCheck::Create(runtime, plan_.check_bytes));
+  }
   NWC_ASSIGN_OR_RETURN(copy_stream_, OwnedStream::Create(runtime));
   for (OwnedStream& stream : decode_streams_) {
     NWC_ASSIGN_OR_RETURN(stream, OwnedStream::Create(runtime));
   }
-  const IoChoice* const choices[] = {input_.io};
+  if (!ranks_.reads()) return {};
   NWC_ASSIGN_OR_RETURN(
-      queue_,
-      ReadQueue::Create(choices, std::min(kReadsInFlight, plan_.reads.size()), pinned_.span()));
+      queue_, ReadQueue::Create(io_, std::min(kReadsInFlight, reads_.size()), pinned_.span()));
   statistics_.used_uring = queue_->uses_uring();
   return {};
 }
@@ -140,7 +140,10 @@ Status DevicePipeline::Run(const std::function<Status(DeviceTensor)>& ready,
   NWC_RETURN_IF_ERROR(Plan());
   Status status = Prepare();
   if (status.ok()) status = Drive(ready);
-  if (ring_ != nullptr) statistics_.peak_staging_bytes = ring_->peak_bytes();
+  if (ring_ != nullptr) {
+    statistics_.peak_staging_bytes = ring_->peak_bytes();
+    statistics_.peak_latent_bytes = latent_ring_->peak_bytes();
+  }
   if (statistics != nullptr) *statistics = statistics_;
   return status;
 }
@@ -164,17 +167,17 @@ Status DevicePipeline::Drive(const std::function<Status(DeviceTensor)>& ready) {
   }
 }
 
-// As many as have room.
+// As many as have room. What another rank reads comes when it is launched.
 Status DevicePipeline::BeginReads() {
-  while (queue_->has_room() && next_read_ < reads_.size()) {
-    const FetchRead& read = plan_.reads[next_read_];
+  while ((queue_ == nullptr || queue_->has_room()) && next_read_ < reads_.size()) {
+    const FetchRead& read = plan_.fetch.reads[next_read_];
     const auto room = ring_->Reserve(RoomBytes(read));
     if (!room) return {};
     reads_[next_read_].room = *room;
-    reads_[next_read_].arrived = read.size_bytes == 0;
-    statistics_.bytes_read += read.size_bytes;
-    if (read.size_bytes > 0) {
-      queue_->Submit({input_.io->from, read.offset,
+    reads_[next_read_].arrived = queue_ == nullptr || read.size_bytes == 0;
+    if (!reads_[next_read_].arrived) {
+      statistics_.bytes_read += read.size_bytes;
+      queue_->Submit({io_[read.part]->from, read.offset,
                       pinned_.span().subspan(room->position, read.size_bytes), next_read_});
     }
     ++next_read_;
@@ -186,8 +189,9 @@ Status DevicePipeline::WaitForRead() {
   const ReadCompletion completion = queue_->Wait(input_.cancel);
   if (!completion.status.ok()) {
     if (completion.tag == ReadCompletion::kNoRequest) return completion.status;
-    const FetchPiece& first = plan_.pieces[plan_.reads[completion.tag].piece_begin];
-    return WhileReading(completion.status, "tensor '" + InfoOf(first).name + "' and what follows");
+    const FetchPiece& first = plan_.fetch.pieces[plan_.fetch.reads[completion.tag].piece_begin];
+    return WhileReading(completion.status,
+                        "tensor '" + tensors_[first.tensor].info->name + "' and what follows");
   }
   reads_[completion.tag].arrived = true;
   return {};
@@ -195,37 +199,72 @@ Status DevicePipeline::WaitForRead() {
 
 bool DevicePipeline::CanLaunch() const {
   if (next_launch_ == next_read_ || !reads_[next_launch_].arrived) return false;
-  const size_t latents = LatentBytesOf(plan_.reads[next_launch_]);
+  const size_t latents = plan_.latent_bytes[next_launch_];
   return latents == 0 || latent_ring_->HasRoom(latents);
 }
 
-Status DevicePipeline::LaunchRead(size_t read) {
+Status DevicePipeline::LaunchRead(size_t number) {
+  const FetchRead& read = plan_.fetch.reads[number];
   Batch& batch = batches_.emplace_back(input_.options->arithmetic);
-  batch.read = read;
+  batch.read = number;
   NWC_ASSIGN_OR_RETURN(batch.copied, OwnedEvent::Create(input_.runtime));
   NWC_ASSIGN_OR_RETURN(batch.done, OwnedEvent::Create(input_.runtime));
+  const size_t position = reads_[number].room.position;
+  const MutableByteSpan bytes = pinned_.span().subspan(position, read.size_bytes);
+  Status checked;
+  if (input_.options->verify && ranks_.reads()) checked = CheckHashes(read, bytes);
+  NWC_RETURN_IF_ERROR(ranks_.Agree(checked));
+  if (!ranks_.alone()) {
+    NWC_RETURN_IF_ERROR(ranks_.Share(input_.runtime, bytes, HostParts(read, bytes),
+                                     staged_.address() + position, copy_stream_.get(),
+                                     &batch.bytes_sent));
+  }
   NWC_RETURN_IF_ERROR(AddPieces(&batch));
-  const size_t position = reads_[read].room.position;
-  const size_t description =
-      position + AlignUp(plan_.reads[read].size_bytes, kDescriptionAlignment);
-  batch.rules_at = description;
-  batch.decode.Describe(pinned_.span().subspan(description, DecodeBatch::MaxDescriptionBytes(
-                                                                batch.decode.chunk_count())),
-                        staged_.address() + description);
-  return CopyAndDecode(&batch, description - position + batch.decode.description_bytes());
+  batch.rules_at = position + DescriptionOffset(read);
+  batch.decode.Describe(pinned_.span().subspan(batch.rules_at, DecodeBatch::MaxDescriptionBytes(
+                                                                   batch.decode.chunk_count())),
+                        staged_.address() + batch.rules_at);
+  return CopyAndDecode(&batch);
+}
+
+// R20. Side information is checked by whoever parses it.
+Status DevicePipeline::CheckHashes(const FetchRead& read, ByteSpan bytes) const {
+  for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
+    const FetchPiece& piece = plan_.fetch.pieces[p];
+    if (piece.chunk == FetchPiece::kSideInfo) continue;
+    const uint64_t expected = tensors_[piece.tensor].info->chunks[piece.chunk].hash;
+    const uint64_t hash = Hash64(bytes.subspan(piece.read_offset, piece.size_bytes));
+    if (hash == expected) continue;
+    return Status::Corrupt(20, Where(piece) + ": hash " + ToHex(hash) + ", expected " +
+                                   ToHex(expected) + "; the file is damaged: fetch it again");
+  }
+  return {};
+}
+
+std::vector<MutableByteSpan> DevicePipeline::HostParts(const FetchRead& read,
+                                                       MutableByteSpan bytes) const {
+  std::vector<MutableByteSpan> parts;
+  for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
+    const FetchPiece& piece = plan_.fetch.pieces[p];
+    const bool side = piece.chunk == FetchPiece::kSideInfo;
+    parts.push_back(bytes.subspan(
+        piece.read_offset,
+        std::min<size_t>(piece.size_bytes, side ? SIZE_MAX : DecodeBatch::kHostBytes)));
+  }
+  return parts;
 }
 
 Status DevicePipeline::AddPieces(Batch* batch) {
-  const FetchRead& read = plan_.reads[batch->read];
+  const FetchRead& read = plan_.fetch.reads[batch->read];
   const size_t position = reads_[batch->read].room.position;
   size_t latents_at = 0;
-  if (const size_t bytes = LatentBytesOf(read); bytes > 0) {
+  if (const size_t bytes = plan_.latent_bytes[batch->read]; bytes > 0) {
     batch->latents = *latent_ring_->Reserve(bytes);
     batch->has_latents = true;
     latents_at = batch->latents.position;
   }
   for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
-    const FetchPiece& piece = plan_.pieces[p];
+    const FetchPiece& piece = plan_.fetch.pieces[p];
     const ByteSpan bytes = pinned_.span().subspan(position + piece.read_offset, piece.size_bytes);
     const Status status = piece.chunk == FetchPiece::kSideInfo
                               ? AcceptSideInfo(&tensors_[piece.tensor], bytes)
@@ -236,11 +275,11 @@ Status DevicePipeline::AddPieces(Batch* batch) {
 }
 
 Status DevicePipeline::AcceptSideInfo(TensorState* state, ByteSpan side) {
-  const size_t number = state->tensor.number;
-  NWC_ASSIGN_OR_RETURN(DeviceCodec codec, input_.codec(number, copy_stream_.get()));
-  NWC_ASSIGN_OR_RETURN(state->decoder, DeviceTensorDecoder::Create(
-                                           input_.runtime, input_.loader->index().tensors[number],
-                                           side, std::move(codec), copy_stream_.get()));
+  NWC_ASSIGN_OR_RETURN(DeviceCodec codec,
+                       input_.codecs->Of(state->tensor.number, copy_stream_.get(), input_.cancel));
+  NWC_ASSIGN_OR_RETURN(state->decoder,
+                       DeviceTensorDecoder::Create(input_.runtime, *state->info, side,
+                                                   std::move(codec), copy_stream_.get()));
   return {};
 }
 
@@ -265,40 +304,29 @@ Status DevicePipeline::OpenTensor(TensorState* state) {
 Status DevicePipeline::AddChunk(const FetchPiece& piece, ByteSpan bytes, size_t* latents_at,
                                 Batch* batch) {
   TensorState& state = tensors_[piece.tensor];
-  const TensorInfo& info = InfoOf(piece);
+  if (!Touches(state.tensor.slice, state.info->Tile(piece.chunk))) return {};  // another rank's
   if (!state.open) NWC_RETURN_IF_ERROR(OpenTensor(&state));
   if (state.decoder == nullptr) {  // without side information
-    NWC_ASSIGN_OR_RETURN(state.decoder, DeviceTensorDecoder::Create(input_.runtime, info, {}, {},
-                                                                    copy_stream_.get()));
-  }
-  const uint64_t expected = info.chunks[piece.chunk].hash;
-  if (input_.options->verify) {
-    if (const uint64_t hash = Hash64(bytes); hash != expected) {
-      return Status::Corrupt(20, "hash " + ToHex(hash) + ", expected " + ToHex(expected) +
-                                     "; the file is damaged: fetch it again");
-    }
-  }
-  if (bytes.size() > UINT32_MAX) {
-    return Status(ErrorCode::kUnsupported,
-                  "has " + std::to_string(bytes.size()) +
-                      " bytes, expected less than 2^32 for decoding on a device; load it on the "
-                      "CPU");
+    NWC_ASSIGN_OR_RETURN(state.decoder, DeviceTensorDecoder::Create(input_.runtime, *state.info, {},
+                                                                    {}, copy_stream_.get()));
   }
   const auto offset = static_cast<size_t>(bytes.data() - pinned_.span().data());
   batch->decode.Add({state.decoder.get(), piece.chunk, bytes, staged_.address() + offset,
                      state.tensor.slice, state.tensor.bytes, latents_.address() + *latents_at});
   *latents_at +=
-      AlignUp(DecodeBatch::LatentBytes(*state.decoder, piece.chunk), kDescriptionAlignment);
+      AlignUp(DecodeBatch::LatentBytes(*state.decoder, piece.chunk), DecodeBatch::kLatentAlignment);
   return {};
 }
 
-Status DevicePipeline::CopyAndDecode(Batch* batch, size_t size_bytes) {
+Status DevicePipeline::CopyAndDecode(Batch* batch) {
   DeviceRuntime* const runtime = input_.runtime;
-  const size_t position = reads_[batch->read].room.position;
   const DeviceStream decode = decode_streams_[batch->read % kDecodeStreams].get();
-  NWC_RETURN_IF_ERROR(runtime->CopyToDevice(staged_.address() + position,
-                                            pinned_.span().data() + position, size_bytes,
-                                            copy_stream_.get()));
+  const size_t begin = batch->bytes_sent ? batch->rules_at : reads_[batch->read].room.position;
+  const size_t size_bytes = batch->rules_at + batch->decode.description_bytes() - begin;
+  if (size_bytes > 0) {
+    NWC_RETURN_IF_ERROR(runtime->CopyToDevice(
+        staged_.address() + begin, pinned_.span().data() + begin, size_bytes, copy_stream_.get()));
+  }
   NWC_RETURN_IF_ERROR(runtime->Record(batch->copied.get(), copy_stream_.get()));
   NWC_RETURN_IF_ERROR(runtime->MakeWait(decode, batch->copied.get()));
   NWC_RETURN_IF_ERROR(batch->decode.Launch(runtime, decode));
@@ -307,6 +335,9 @@ Status DevicePipeline::CopyAndDecode(Batch* batch, size_t size_bytes) {
                                             staged_.address() + batch->rules_at, rules, decode));
   }
   statistics_.bytes_copied += size_bytes;
+  if (batch->bytes_sent && ranks_.reads()) {
+    statistics_.bytes_copied += plan_.fetch.reads[batch->read].size_bytes;
+  }
   ++statistics_.batches;
   statistics_.peak_batches = std::max(statistics_.peak_batches, batches_.size());
   return runtime->Record(batch->done.get(), decode);
@@ -316,19 +347,19 @@ Status DevicePipeline::Retire(bool wait) {
   while (!batches_.empty()) {
     Batch& batch = batches_.front();
     if (wait) {
-      NWC_RETURN_IF_ERROR(input_.runtime->Synchronize(batch.done.get()));
+      NWC_RETURN_IF_ERROR(ranks_.Await(input_.runtime, batch.done.get()));
       wait = false;
     } else {
       NWC_ASSIGN_OR_RETURN(const bool done, input_.runtime->IsDone(batch.done.get()));
       if (!done) return {};
     }
+    const FetchRead& read = plan_.fetch.reads[batch.read];
     if (const Status status = batch.decode.Check(pinned_.span().data() + batch.rules_at);
         !status.ok()) {
-      return status.WithContext(input_.loader->path());
+      return status.WithContext(parts_[read.part].loader->path());
     }
-    const FetchRead& read = plan_.reads[batch.read];
     for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
-      const FetchPiece& piece = plan_.pieces[p];
+      const FetchPiece& piece = plan_.fetch.pieces[p];
       if (piece.chunk != FetchPiece::kSideInfo) --tensors_[piece.tensor].chunks_left;
     }
     ring_->Release(reads_[batch.read].room.ticket);
@@ -338,9 +369,24 @@ Status DevicePipeline::Retire(bool wait) {
   return {};
 }
 
+// R29.
+Status DevicePipeline::CheckDecoded(const TensorState& state) {
+  const DeviceTensor& tensor = state.tensor;
+  if (!input_.options->verify_decoded || tensor.slice != WholeSlice(*state.info)) return {};
+  Hash128 hash = Hash128Of({});
+  if (const uint64_t size_bytes = state.info->decoded_bytes(); size_bytes > 0) {
+    NWC_ASSIGN_OR_RETURN(hash, check_->HashOf(tensor.bytes, size_bytes));
+  }
+  if (hash == state.info->decoded_hash) return {};
+  return Status::Corrupt(29, state.shard->path() + ": tensor '" + state.info->name +
+                                 "': decoded bytes hash to " + ToHex(hash) + ", expected " +
+                                 ToHex(state.info->decoded_hash));
+}
+
 Status DevicePipeline::HandOver(const std::function<Status(DeviceTensor)>& ready) {
   for (; handed_ < tensors_.size() && tensors_[handed_].chunks_left == 0; ++handed_) {
     TensorState& state = tensors_[handed_];
+    NWC_RETURN_IF_ERROR(CheckDecoded(state));
     statistics_.bytes_decoded += state.tensor.slice.weights() * DTypeSize(state.tensor.info.dtype);
     NWC_RETURN_IF_ERROR(ready(std::move(state.tensor)));
   }

@@ -1,6 +1,7 @@
 // Reads, copies and decodes the tensors of a plan at the same time, on one thread:
 //
 //   read queue      plan -> room in the pinned block -> read
+//   other ranks     what the reading one has, once it was checked (SharedReads)
 //   copy stream     side information; read and description -> same place in the device's block
 //   decode streams  kernels of one read, rules back into the pinned block -> event
 //   calling thread  drives all of it, hands tensors over
@@ -11,6 +12,7 @@
 // of the caller's). A room is given back when the host has seen the event after the rules.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -19,9 +21,12 @@
 #include <vector>
 
 #include "cuda/decode_batch.h"
+#include "cuda/decoded_check.h"
 #include "cuda/device_loader.h"
 #include "cuda/device_memory.h"
-#include "loader/fetch_plan.h"
+#include "cuda/device_plan.h"
+#include "cuda/model_codecs.h"
+#include "cuda/shared_reads.h"
 #include "loader/io_choice.h"
 #include "loader/read_queue.h"
 #include "loader/staging_ring.h"
@@ -31,23 +36,27 @@ namespace nwc {
 // All of it outlives the pipeline.
 struct DevicePipelineInput {
   DeviceRuntime* runtime = nullptr;
-  const Loader* loader = nullptr;
+  const ModelLoader* model = nullptr;
   const DeviceLoadOptions* options = nullptr;
-  const IoChoice* io = nullptr;
+  ModelCodecs* codecs = nullptr;  // of the model, on the device
   std::span<const TensorRequest> requests;
   const std::atomic<bool>* cancel = nullptr;
-  // The codec of a tensor by its number; what it uploads goes to the stream.
-  std::function<Result<DeviceCodec>(size_t number, DeviceStream stream)> codec;
 };
+
+// DeviceLoader::Stream but for what outlasts it.
+Status RunDevicePipeline(const DevicePipelineInput& input,
+                         const std::function<Status(DeviceTensor)>& ready,
+                         DeviceLoadStatistics* statistics);
 
 class DevicePipeline {
  public:
-  explicit DevicePipeline(const DevicePipelineInput& input) : input_(input) {}
+  explicit DevicePipeline(const DevicePipelineInput& input)
+      : input_(input), ranks_(input.options->ranks) {}
   ~DevicePipeline();  // waits for all reads and for the device
   DevicePipeline(const DevicePipeline&) = delete;
   DevicePipeline& operator=(const DevicePipeline&) = delete;
 
-  // Once.
+  // Once. May throw what `ready` throws, std::bad_alloc and std::system_error.
   Status Run(const std::function<Status(DeviceTensor)>& ready, DeviceLoadStatistics* statistics);
 
  private:
@@ -55,6 +64,8 @@ class DevicePipeline {
 
   struct TensorState {
     DeviceTensor tensor;
+    const TensorInfo* info = nullptr;
+    const Loader* shard = nullptr;
     std::unique_ptr<DeviceTensorDecoder> decoder;
     size_t chunks_left = 0;
     bool open = false;
@@ -68,12 +79,14 @@ class DevicePipeline {
     explicit Batch(NeuralArithmetic arithmetic) : decode(arithmetic) {}
     size_t read = 0;
     DecodeBatch decode;
-    size_t rules_at = 0;  // in the blocks
+    bool bytes_sent = false;  // the copy stream has the read on its way to the device
+    size_t rules_at = 0;      // in the blocks
     bool has_latents = false;
     StagingRing::Room latents;
     OwnedEvent copied, done;
   };
 
+  Status MakeParts();
   Status Plan();
   Status Prepare();
   Status Drive(const std::function<Status(DeviceTensor)>& ready);
@@ -83,31 +96,38 @@ class DevicePipeline {
   // Whether the next read has arrived and its latents have room.
   [[nodiscard]] bool CanLaunch() const;
   Status LaunchRead(size_t read);
+  Status CheckHashes(const FetchRead& read, ByteSpan bytes) const;
+  // What the host looks at of a read; the rest only the device needs.
+  [[nodiscard]] std::vector<MutableByteSpan> HostParts(const FetchRead& read,
+                                                       MutableByteSpan bytes) const;
   Status AddPieces(Batch* batch);
   Status AddChunk(const FetchPiece& piece, ByteSpan bytes, size_t* latents_at, Batch* batch);
   Status AcceptSideInfo(TensorState* state, ByteSpan side);
   Status OpenTensor(TensorState* state);
-  Status CopyAndDecode(Batch* batch, size_t size_bytes);
+  Status CopyAndDecode(Batch* batch);
   // Ends batches, oldest first: those that are done, or waits for one.
   Status Retire(bool wait);
   Status HandOver(const std::function<Status(DeviceTensor)>& ready);
+  Status CheckDecoded(const TensorState& state);
 
-  [[nodiscard]] const TensorInfo& InfoOf(const FetchPiece& piece) const;
-  [[nodiscard]] size_t LatentBytesOf(const FetchRead& read) const;
   [[nodiscard]] std::string Where(const FetchPiece& piece) const;
-  [[nodiscard]] size_t RoomBytes(const FetchRead& read) const;
   [[nodiscard]] bool Cancelled() const;
   [[nodiscard]] Status CancelledError() const;
 
   const DevicePipelineInput input_;
-  FetchPlan plan_;
+  SharedReads ranks_;
+  std::vector<DevicePart> parts_;
+  std::vector<const IoChoice*> io_;  // of each part
+  DevicePlan plan_;
   DeviceLoadStatistics statistics_;
 
   PinnedBuffer pinned_;
   DeviceBuffer staged_, latents_;
-  std::unique_ptr<ReadQueue> queue_;  // after pinned_, into which it reads
+  std::unique_ptr<ReadQueue>
+      queue_;  // after pinned_, into which it reads; null: another rank reads
   OwnedStream copy_stream_;
-  OwnedStream decode_streams_[kDecodeStreams];
+  std::array<OwnedStream, kDecodeStreams> decode_streams_;
+  std::unique_ptr<DecodedCheck> check_;
   std::unique_ptr<StagingRing> ring_, latent_ring_;
 
   std::vector<ReadState> reads_;

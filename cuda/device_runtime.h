@@ -1,6 +1,6 @@
-// What the project asks of a GPU: memory, streams, events, copies and the decode kernels. The one
-// abstract class of this folder: OpenCudaDevice gives the real one, the tests run a device that
-// lives in the host's memory. No CUDA headers.
+// What the project asks of a GPU: memory, streams, events, copies and the decode kernels.
+// OpenCudaDevice gives the real one, the tests run a device that lives in the host's memory. No
+// CUDA headers.
 //
 // Streams and events are CUDA's own (cudaStream_t and cudaEvent_t), so that a caller's can be
 // given. Work on a stream happens in its order and later than the call; every function may be
@@ -37,6 +37,10 @@ class DeviceRuntime {
  public:
   virtual ~DeviceRuntime() = default;
   [[nodiscard]] virtual const std::string& name() const = 0;  // for messages
+  // Most shared memory that a block of threads can have, in bytes.
+  [[nodiscard]] virtual size_t max_shared_bytes() const = 0;
+  // Makes it the device of the calling thread, for libraries that go by that.
+  virtual Status MakeCurrent() = 0;
 
   // At a multiple of 256; kOutOfMemory when there is none. Free waits for work that is under way.
   virtual Result<DeviceAddress> Allocate(size_t size_bytes) = 0;

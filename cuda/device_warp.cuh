@@ -20,6 +20,11 @@ class DeviceWarp {
     return __ballot_sync(0xFFFFFFFFu, test(lane_));
   }
 
+  template <typename Get>
+  NWC_DEVICE_INLINE uint32_t Sum(const Get& get) const {
+    return __reduce_add_sync(0xFFFFFFFFu, get(lane_));
+  }
+
   NWC_DEVICE_INLINE void Sync() { __syncwarp(); }
 
  private:

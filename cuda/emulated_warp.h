@@ -26,6 +26,13 @@ class EmulatedWarp {
     return mask;
   }
 
+  template <typename Get>
+  uint32_t Sum(const Get& get) const {
+    uint32_t sum = 0;
+    for (const Lane& lane : lanes_) sum += get(lane);
+    return sum;
+  }
+
   void Sync() {}
 
  private:

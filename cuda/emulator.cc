@@ -41,7 +41,7 @@ void EmulateItem(const DecodeLaunch& launch, uint32_t i) {
       return EmulateStreamBlock<kDType>(static_cast<const StreamBlock*>(launch.items)[i],
                                         launch.shared_bytes);
     case KernelId::kExact: {
-      EmulatedWarp<RansLane> warp;
+      EmulatedWarp<ExactLane> warp;
       ExactWarpMemory memory;
       const ExactJob& job = static_cast<const ExactJob*>(launch.items)[i];
       *job.rule = DecodeExactChunk<Bits>(warp, job, &memory);

@@ -4,36 +4,26 @@
 
 #include "cuda/decode_jobs.h"
 #include "cuda/device_code.h"
+#include "cuda/exact_table.h"
 #include "cuda/tile_writer.h"
 #include "cuda/word_ring.h"
-#include "format/alias_layout.h"
 
 namespace nwc {
-
-inline constexpr uint32_t kExactTableBits = 8;
-inline constexpr uint32_t kExactTableSize = 1u << kExactTableBits;
 
 // Shared memory of one warp.
 struct alignas(16) ExactWarpMemory {
   uint8_t stage[kStageBytes];
   uint8_t ring[WordRing::kBytes];
-  AliasBucket table[kExactTableSize];
-  uint16_t frequency[kExactTableSize];
-  uint16_t remaining[kExactTableSize];
-  uint16_t queue[kExactTableSize];
-  uint16_t threshold[kExactTableSize];
-  uint16_t alias[kExactTableSize];
-  uint16_t first[kExactTableSize];
-  uint32_t sum;
+  ExactTable table;
 };
 
 inline constexpr uint32_t kExactStatesAt = 4;
 inline constexpr uint32_t kExactPresentAt = 132;
 inline constexpr uint32_t kExactFrequenciesAt = 164;
 
-// Reads the frequencies into memory->frequency; returns 0, 27 or 28. *end: the byte after them.
+// Reads the frequencies into table->frequency; returns 0, 27 or 28. *end: the byte after them.
 template <typename Warp>
-NWC_DEVICE uint32_t ReadExactFrequencies(Warp& warp, const ChunkJob& job, ExactWarpMemory* memory,
+NWC_DEVICE uint32_t ReadExactFrequencies(Warp& warp, const ChunkJob& job, ExactTable* table,
                                          uint32_t* end) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < 8; ++i) {
@@ -56,41 +46,13 @@ NWC_DEVICE uint32_t ReadExactFrequencies(Warp& warp, const ChunkJob& job, ExactW
         }
         ++at;
       }
-      const uint32_t symbol = 8 * own + bit;
-      memory->frequency[symbol] = frequency;
-      memory->remaining[symbol] = frequency;
+      table->frequency[8 * own + bit] = frequency;
     }
   });
   if (warp.Ballot([](const auto& lane) { return lane.bad; }) != 0) return 28;
   if (there < count) return 27;
   *end = kExactFrequenciesAt + 2 * count;
   return 0;
-}
-
-// The alias table from memory->frequency; false when they do not sum to 4096.
-template <typename Warp>
-NWC_DEVICE bool BuildExactTable(Warp& warp, ExactWarpMemory* memory) {
-  const AliasArrays arrays{memory->remaining, memory->queue, memory->threshold, memory->alias,
-                           memory->first};
-  warp.Sync();
-  warp.Each([&](auto&, int id) {
-    if (id != 0) return;
-    memory->sum = 0;
-    for (uint32_t s = 0; s < kExactTableSize; ++s) memory->sum += memory->frequency[s];
-    if (memory->sum == kProbabilityScale) LayOutAliases(kExactTableBits, arrays);
-  });
-  warp.Sync();
-  if (memory->sum != kProbabilityScale) return false;
-  warp.Each([&](auto&, int id) {
-    for (auto b = static_cast<uint32_t>(id); b < kExactTableSize; b += kWarpLanes) {
-      const uint32_t alias = memory->alias[b];
-      memory->table[b] = PackAliasBucket(arrays, kExactTableBits, b, memory->frequency[b],
-                                         memory->frequency[alias], static_cast<uint8_t>(b),
-                                         static_cast<uint8_t>(alias));
-    }
-  });
-  warp.Sync();
-  return true;
 }
 
 // Symbol and stored low bits of element i to the element.
@@ -113,8 +75,9 @@ NWC_DEVICE uint32_t DecodeExactChunk(Warp& warp, const ExactJob& job, ExactWarpM
   if (job.size_bytes < kExactFrequenciesAt || job.size_bytes % 4 != 0) return 27;
   const uint32_t elements = job.rows * job.columns;
   uint32_t at = 0;
-  if (const uint32_t rule = ReadExactFrequencies(warp, job, memory, &at); rule != 0) return rule;
-  if (!BuildExactTable(warp, memory)) return 28;
+  if (const uint32_t rule = ReadExactFrequencies(warp, job, &memory->table, &at); rule != 0)
+    return rule;
+  if (!BuildExactTable(warp, &memory->table)) return 28;
   const uint32_t word_count = LoadAligned<uint32_t>(job.bytes);
   uint32_t words_at, low16_at, low8_at;
   PartCutter cutter(job, at);
@@ -135,7 +98,7 @@ NWC_DEVICE uint32_t DecodeExactChunk(Warp& warp, const ExactJob& job, ExactWarpM
       const uint32_t i = line * kWarpLanes + static_cast<uint32_t>(LanePosition(id));
       lane.active = i < elements;
       if (!lane.active) return;
-      const uint32_t symbol = DecodeSymbol(memory->table, kExactTableBits, &lane.x);
+      const uint32_t symbol = DecodeSymbol(memory->table.bucket, kExactTableBits, &lane.x);
       stage.Put(line, LanePosition(id),
                 JoinExact<Bits>(symbol, job.bytes + low16_at, job.bytes + low8_at, i));
     });

@@ -22,6 +22,9 @@ NWC_DEVICE_INLINE uint32_t NetFeatures(const NeuralNet& net) {
   return Greatest(net.width, Greatest(net.latents, net.chunk));
 }
 inline constexpr uint32_t kNetExtraFloats = kNetVectors;
+constexpr uint32_t NetSharedBytes(uint32_t features) {
+  return static_cast<uint32_t>(sizeof(float)) * (2 * kNetVectors * features + kNetExtraFloats);
+}
 
 // out = weight · x + bias, activations as [feature][vector].
 NWC_DEVICE_INLINE void ApplyNetLayer(const float* weight, const float* bias, uint32_t inputs,

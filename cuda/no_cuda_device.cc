@@ -5,7 +5,8 @@ namespace nwc {
 
 Result<std::unique_ptr<DeviceRuntime>> OpenCudaDevice(int /*number*/) {
   return Status(ErrorCode::kUnsupported,
-                "this build has no CUDA: build with NWC_CUDA=ON where nvcc is installed");
+                "no CUDA device to use: this build has no CUDA; build with NWC_CUDA=ON where nvcc "
+                "is installed");
 }
 
 }  // namespace nwc

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "tools/bench_decode.h"
+#include "tools/bench_device.h"
 #include "tools/bench_stages.h"
 #include "tools/open_container.h"
 #include "tools/page_cache.h"
@@ -305,6 +306,7 @@ std::string FormatText(const BenchArguments& arguments, const Outcome& outcome) 
 }  // namespace
 
 Status Bench(const BenchArguments& arguments) {
+  if (!arguments.device.empty()) return BenchDevice(arguments);
   NWC_ASSIGN_OR_RETURN(const auto loader, OpenContainer(arguments.file, arguments.load));
   Outcome outcome;
   outcome.threads = ThreadCount(arguments.load.threads);

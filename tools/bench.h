@@ -1,4 +1,4 @@
-// nwc bench: how fast a container is hashed, decoded and loaded on this machine.
+// nwc bench: how fast a container is hashed, decoded and loaded on this machine, or on its GPU.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@ namespace nwc {
 
 struct BenchArguments {
   std::string file;
-  int runs = 5;  // the median counts; one run more comes first
+  std::string device;  // "cuda" or "cuda:N": what a GPU does with it; empty: the CPU
+  int runs = 5;        // the median counts; one run more comes first
   bool json = false;
   bool quiet = false;
   LoadOptions load;

@@ -43,7 +43,7 @@ FOLDERS = {
                     "nwc_format PkgConfig::URING PkgConfig::CURL CURL::libcurl "
                     "nlohmann_json::nlohmann_json Threads::Threads", posix=True),
     "cuda": rules("loader format", "cuda",
-                  "nwc_loader nwc_format CUDA::cudart_static Threads::Threads"),
+                  "nwc_loader nwc_format CUDA::cudart_static Threads::Threads", posix=True),
     # LibTorch's CUDA half is loaded when it is asked for.
     "encoder": rules("format", "torch nlohmann_json",
                      "nwc_format torch nlohmann_json::nlohmann_json Threads::Threads",

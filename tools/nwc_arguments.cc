@@ -7,6 +7,7 @@
 
 #include "format/layout.h"
 #include "tools/bench.h"
+#include "tools/bench_device.h"
 #include "tools/bench_load.h"
 #include "tools/diff.h"
 #include "tools/display.h"
@@ -301,6 +302,13 @@ void DeclareBench(CLI::App* app, std::function<Status()>* run) {
     *run = [=] { return Bench(*a); };
   });
   AddFile(command, &a->file)->required(false);
+  command
+      ->add_option("--device", a->device,
+                   "cuda or cuda:N: time reading, copying and decoding on that GPU")
+      ->check([](const std::string& text) {
+        const auto number = ParseCudaDevice(text);
+        return number.ok() ? std::string() : number.status().message();
+      });
   AddIo(command, &a->load);
   AddThreads(command, &a->load.threads);
   command->add_option("--runs", a->runs, "runs of which the median counts, after one that does not")

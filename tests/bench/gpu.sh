@@ -4,8 +4,8 @@
 #   tests/bench/gpu.sh [MODEL.nwc...]
 #
 # Runs the tests of cuda/ on the emulator and on the GPU, compute-sanitizer's memcheck and racecheck
-# where it is installed, and cuda_bench on each model (without one: a layer of MiniLM packed here, in
-# every profile but nwc). A short table comes last. BUILD names the build folder (build-gpu).
+# where it is installed, and nwc bench --device cuda on each model (without one: a layer of MiniLM
+# packed here, in every profile but nwc). A short table comes last. BUILD names the build folder (build-gpu).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 BUILD=${BUILD:-build-gpu}
@@ -24,7 +24,7 @@ build() {
   # The GPU's own architecture alone compiles in a fraction of the time.
   cmake -S . -B "$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNWC_CUDA=ON -DNWC_TORCH=OFF \
     -DNWC_TESTS=ON -DCMAKE_CUDA_ARCHITECTURES="${NWC_GPU_ARCHITECTURE:-native}" &&
-    cmake --build "$BUILD" -j "$(nproc)" --target cuda_test cuda_bench nwc-pack
+    cmake --build "$BUILD" -j "$(nproc)" --target cuda_test nwc nwc-pack
 }
 
 sanitize() {  # TOOL : fewer random chunks, each launch is slow under it
@@ -53,7 +53,9 @@ if (($# == 0)); then
   step "pack the committed layer" pack
   set -- "$BUILD/stream.nwc" "$BUILD/exact.nwc"
 fi
-for model in "$@"; do step "measure ${model##*/}" "$BUILD/bin/cuda_bench" "$model"; done
+for model in "$@"; do
+  step "measure ${model##*/}" "$BUILD/bin/nwc" bench "$model" --device cuda --runs 10
+done
 
 echo
 if command -v nvidia-smi > /dev/null; then

@@ -3,85 +3,40 @@
 #include "cuda/device_loader.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 
+#include "tests/cuda/device_load_support.h"
 #include "tests/cuda/device_test.h"
 #include "tests/support/golden_files.h"
 
 namespace nwc {
 namespace {
 
-using Path = std::filesystem::path;
-
-constexpr size_t kSmallStaging = 40 << 10;  // a few reads of a golden file
+constexpr size_t kSmallStaging = 64 << 10;  // a few reads of a golden file
 constexpr size_t kTinyStaging = 8 << 10;    // many, where chunks are small
 
-std::unique_ptr<Loader> Open(const char* name) {
-  auto loader = Loader::Open(Path(GOLDEN_FOLDER) / "valid" / name, {});
-  EXPECT_TRUE(loader.ok()) << loader.status().ToString();
-  return std::move(*loader);
-}
-
-std::vector<TensorRequest> Everything(const Loader& loader) {
-  std::vector<TensorRequest> requests;
-  for (size_t i = 0; i < loader.index().tensors.size(); ++i) {
-    if (loader.index().tensors[i].supported()) requests.push_back({i});
-  }
-  return requests;
-}
-
-// What the host's loader gives.
-std::vector<uint8_t> Expected(const Loader& loader, const TensorRequest& request) {
-  const auto tensor = loader.Load(request.number, request.slice);
-  EXPECT_TRUE(tensor.ok()) << tensor.status().ToString();
-  return {tensor->bytes.span().begin(), tensor->bytes.span().end()};
-}
-
-Status ToHost(DeviceRuntime* runtime, const DeviceTensor& tensor, std::vector<uint8_t>* out) {
-  out->resize(tensor.slice.weights() * DTypeSize(tensor.info.dtype));
-  if (out->empty()) return {};
-  NWC_ASSIGN_OR_RETURN(const OwnedStream stream, OwnedStream::Create(runtime));
-  NWC_ASSIGN_OR_RETURN(const OwnedEvent event, OwnedEvent::Create(runtime));
-  NWC_RETURN_IF_ERROR(runtime->CopyToHost(out->data(), tensor.bytes, out->size(), stream.get()));
-  NWC_RETURN_IF_ERROR(runtime->Record(event.get(), stream.get()));
-  return runtime->Synchronize(event.get());
-}
-
-Status Load(DeviceRuntime* runtime, const Loader& loader, const DeviceLoadOptions& options,
-            const std::vector<TensorRequest>& requests,
-            std::vector<std::vector<uint8_t>>* tensors = nullptr,
-            DeviceLoadStatistics* statistics = nullptr, const std::atomic<bool>* cancel = nullptr) {
-  NWC_ASSIGN_OR_RETURN(const auto device, DeviceLoader::Create(runtime, &loader, options));
-  return device->Stream(
-      requests,
-      [&](const DeviceTensor& tensor) -> Status {
-        std::vector<uint8_t> bytes;
-        NWC_RETURN_IF_ERROR(ToHost(runtime, tensor, &bytes));
-        if (tensors != nullptr) tensors->push_back(std::move(bytes));
-        return {};
-      },
-      statistics, cancel);
+std::unique_ptr<ModelLoader> Open(const std::string& name) {
+  return OpenModelAt(GoldenPath("valid", name));
 }
 
 class DeviceLoaderTest : public DeviceTest {
  protected:
-  void GivesTheHostsBits(const Loader& loader, const std::vector<TensorRequest>& requests,
+  void GivesTheHostsBits(const ModelLoader& model, const std::vector<TensorRequest>& requests,
                          const DeviceLoadOptions& options) {
     std::vector<std::vector<uint8_t>> tensors;
-    const Status status = Load(runtime(), loader, options, requests, &tensors);
+    const Status status = LoadOnDevice(runtime(), model, options, requests, &tensors);
     ASSERT_TRUE(status.ok()) << status.ToString();
     ASSERT_EQ(tensors.size(), requests.size());
     for (size_t i = 0; i < requests.size(); ++i) {
-      ASSERT_EQ(tensors[i], Expected(loader, requests[i]))
-          << loader.path() << " " << loader.index().tensors[requests[i].number].name;
+      ASSERT_EQ(tensors[i], Expected(model, requests[i]))
+          << model.path() << " " << model.tensor(requests[i].number).name;
     }
   }
 };
 
 TEST_P(DeviceLoaderTest, EveryGoldenFileLoads) {
-  for (const Path& path : GoldenContainers("valid")) {
-    const auto loader = Open(path.filename().c_str());
+  for (const auto& path : GoldenContainers("valid")) {
+    const auto loader = Open(path.filename());
     GivesTheHostsBits(*loader, Everything(*loader), {});
     GivesTheHostsBits(*loader, Everything(*loader), {.staging_bytes = kSmallStaging});
   }
@@ -92,7 +47,7 @@ TEST_P(DeviceLoaderTest, SlicesInAnyOrderLoad) {
   std::vector<TensorRequest> requests = Everything(*loader);
   std::reverse(requests.begin(), requests.end());
   for (TensorRequest& request : requests) {
-    const TensorInfo& info = loader->index().tensors[request.number];
+    const TensorInfo& info = loader->tensor(request.number);
     request.slice.row_begin = info.rows / 3;
     request.slice.column_end = info.columns - info.columns / 4;
   }
@@ -114,9 +69,8 @@ TEST_P(DeviceLoaderTest, OneLoaderServesManyStreams) {
 TEST_P(DeviceLoaderTest, ABrokenChunkEndsTheStreamWithItsRule) {
   for (const char* name : {"R26_words_left.nwc", "R24_last.nwc", "R28_sum.nwc", "R37_more.nwc",
                            "R20_stream.nwc", "R21_side.nwc", "R34_hash.nwc"}) {
-    auto loader = Loader::Open(Path(GOLDEN_FOLDER) / "invalid" / name, {});
-    ASSERT_TRUE(loader.ok());
-    const Status status = Load(runtime(), **loader, {}, Everything(**loader));
+    const auto loader = OpenModelAt(GoldenPath("invalid", name));
+    const Status status = LoadOnDevice(runtime(), *loader, {}, Everything(*loader));
     EXPECT_EQ(status.rule(), std::stoi(std::string(name).substr(1, 2))) << status.ToString();
     EXPECT_NE(status.message().find(name), std::string::npos) << status.message();
   }
@@ -129,8 +83,9 @@ TEST_P(DeviceLoaderTest, CallbacksErrorsAndCancellationEndIt) {
   const auto refuse = [](const DeviceTensor&) { return Status(ErrorCode::kUsage, "enough"); };
   EXPECT_EQ((*device)->Stream(Everything(*loader), refuse).message(), "enough");
   const std::atomic<bool> cancel = true;
-  EXPECT_EQ(Load(runtime(), *loader, {}, Everything(*loader), nullptr, nullptr, &cancel).code(),
-            ErrorCode::kCancelled);
+  EXPECT_EQ(
+      LoadOnDevice(runtime(), *loader, {}, Everything(*loader), nullptr, nullptr, &cancel).code(),
+      ErrorCode::kCancelled);
 }
 
 NWC_ON_EVERY_DEVICE(DeviceLoaderTest);
@@ -140,7 +95,7 @@ class DeviceLoaderOnHost : public testing::Test {
  protected:
   void SetUp() override { loader_ = Open("many_tiles.nwc"); }
   [[nodiscard]] std::vector<TensorRequest> requests() const { return Everything(*loader_); }
-  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<ModelLoader> loader_;
 };
 
 TEST_F(DeviceLoaderOnHost, EveryOrderOfTheStreamsGivesTheSameBytes) {
@@ -150,7 +105,8 @@ TEST_F(DeviceLoaderOnHost, EveryOrderOfTheStreamsGivesTheSameBytes) {
     HostDevice device(seed);
     std::vector<std::vector<uint8_t>> tensors;
     ASSERT_TRUE(
-        Load(&device, *loader_, {.staging_bytes = kTinyStaging}, requests(), &tensors).ok());
+        LoadOnDevice(&device, *loader_, {.staging_bytes = kTinyStaging}, requests(), &tensors)
+            .ok());
     ASSERT_EQ(tensors, expected) << seed;
   }
 }
@@ -158,9 +114,9 @@ TEST_F(DeviceLoaderOnHost, EveryOrderOfTheStreamsGivesTheSameBytes) {
 TEST_F(DeviceLoaderOnHost, StagingStaysInItsBudgetAndSeveralReadsAreUnderWay) {
   HostDevice device;
   DeviceLoadStatistics statistics;
-  ASSERT_TRUE(
-      Load(&device, *loader_, {.staging_bytes = kTinyStaging}, requests(), nullptr, &statistics)
-          .ok());
+  ASSERT_TRUE(LoadOnDevice(&device, *loader_, {.staging_bytes = kTinyStaging}, requests(), nullptr,
+                           &statistics)
+                  .ok());
   EXPECT_LE(device.peak_pinned_bytes(), kTinyStaging);
   EXPECT_LE(statistics.peak_staging_bytes, kTinyStaging);
   EXPECT_GT(statistics.batches, 3u);
@@ -171,7 +127,7 @@ TEST_F(DeviceLoaderOnHost, StagingStaysInItsBudgetAndSeveralReadsAreUnderWay) {
 
 TEST_F(DeviceLoaderOnHost, TooLittleStagingSaysHowMuchItNeeds) {
   HostDevice device;
-  const Status status = Load(&device, *loader_, {.staging_bytes = 200}, requests());
+  const Status status = LoadOnDevice(&device, *loader_, {.staging_bytes = 200}, requests());
   EXPECT_EQ(status.code(), ErrorCode::kUsage);
   EXPECT_NE(status.message().find("staging_bytes of at least"), std::string::npos);
 }
@@ -181,13 +137,14 @@ TEST_F(DeviceLoaderOnHost, EveryFailureOfTheDeviceIsAStatus) {
   size_t calls = 0;
   {
     HostDevice device;
-    ASSERT_TRUE(Load(&device, *loader_, {.staging_bytes = kTinyStaging}, requests()).ok());
+    ASSERT_TRUE(LoadOnDevice(&device, *loader_, {.staging_bytes = kTinyStaging}, requests()).ok());
     calls = device.calls();
   }
   for (size_t i = 0; i < calls; ++i) {
     HostDevice device;
     device.FailCall(i);
-    const Status status = Load(&device, *loader_, {.staging_bytes = kTinyStaging}, requests());
+    const Status status =
+        LoadOnDevice(&device, *loader_, {.staging_bytes = kTinyStaging}, requests());
     // The last calls only end what is done.
     if (status.ok()) {
       EXPECT_GT(i + 20, calls);
@@ -218,7 +175,7 @@ TEST_F(DeviceLoaderOnHost, MemoryOfTheCallersIsWrittenAfterItsStream) {
     return address;
   };
   std::vector<std::vector<uint8_t>> tensors;
-  ASSERT_TRUE(Load(&device, *loader_, options, requests(), &tensors).ok());
+  ASSERT_TRUE(LoadOnDevice(&device, *loader_, options, requests(), &tensors).ok());
   for (size_t i = 0; i < tensors.size(); ++i) {
     EXPECT_EQ(tensors[i], Expected(*loader_, requests()[i]));
   }

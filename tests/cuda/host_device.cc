@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,6 +11,8 @@
 namespace nwc {
 
 HostDevice::~HostDevice() {
+  stop_ = true;
+  if (runner_.joinable()) runner_.join();
   DoAll();
   assert(device_.empty() && pinned_.empty());
 }
@@ -25,6 +28,9 @@ Status HostDevice::Call() {
 Result<DeviceAddress> HostDevice::Allocate(size_t size_bytes) {
   const std::lock_guard lock(mutex_);
   NWC_RETURN_IF_ERROR(Call());
+  if (size_bytes > device_limit_ - std::min(device_limit_, device_bytes_)) {
+    return Status(ErrorCode::kOutOfMemory, name_ + ": device memory: none left");
+  }
   // Of exactly that size, so that AddressSanitizer sees what lies beyond it; alignment is malloc's.
   auto* const memory = static_cast<uint8_t*>(std::malloc(size_bytes));
   std::fill_n(memory, size_bytes, uint8_t{0xA5});
@@ -97,9 +103,26 @@ void HostDevice::DestroyEvent(DeviceEvent event) {
   delete static_cast<Event*>(event);
 }
 
-Status HostDevice::Enqueue(DeviceStream stream, std::function<void()> action) {
+Status HostDevice::Enqueue(DeviceStream stream, std::function<bool()> action) {
   streams_.at(stream).push_back({std::move(action)});
   return {};
+}
+
+void HostDevice::RunByItself() {
+  runner_ = std::thread([this] {
+    while (!stop_) {
+      {
+        const std::lock_guard lock(mutex_);
+        (void)DoSome();
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  });
+}
+
+void HostDevice::EnqueueWork(DeviceStream stream, std::function<bool()> work) {
+  const std::lock_guard lock(mutex_);
+  (void)Enqueue(stream, std::move(work));
 }
 
 Status HostDevice::Record(DeviceEvent event, DeviceStream stream) {
@@ -107,7 +130,10 @@ Status HostDevice::Record(DeviceEvent event, DeviceStream stream) {
   NWC_RETURN_IF_ERROR(Call());
   auto* const e = static_cast<Event*>(event);
   const uint64_t record = ++e->recorded;
-  return Enqueue(stream, [e, record] { e->done = record; });
+  return Enqueue(stream, [e, record] {
+    e->done = record;
+    return true;
+  });
 }
 
 Status HostDevice::MakeWait(DeviceStream stream, DeviceEvent event) {
@@ -127,12 +153,15 @@ bool HostDevice::DoSome() {
     }
     if (!queue.empty() && queue.front().action != nullptr) ready.push_back(&queue);
   }
-  if (ready.empty()) return false;
-  std::deque<Work>& queue = *ready[rng_() % ready.size()];
-  const std::function<void()> action = std::move(queue.front().action);
-  queue.pop_front();
-  action();
-  return true;
+  while (!ready.empty()) {
+    const auto chosen = ready.begin() + static_cast<std::ptrdiff_t>(rng_() % ready.size());
+    if ((*chosen)->front().action()) {
+      (*chosen)->pop_front();
+      return true;
+    }
+    ready.erase(chosen);
+  }
+  return false;
 }
 
 void HostDevice::DoAll() {
@@ -168,10 +197,14 @@ Status HostDevice::CopyToDevice(DeviceAddress target, const void* source, size_t
     return bytes >= block.first && bytes < block.first + block.second;
   });
   if (pinned) {
-    return Enqueue(stream, [=] { std::memcpy(target.value, bytes, size_bytes); });
+    return Enqueue(stream, [=] {
+      std::memcpy(target.value, bytes, size_bytes);
+      return true;
+    });
   }
   return Enqueue(stream, [target, copy = std::vector<uint8_t>(bytes, bytes + size_bytes)] {
     std::memcpy(target.value, copy.data(), copy.size());
+    return true;
   });
 }
 
@@ -179,7 +212,10 @@ Status HostDevice::CopyToHost(void* target, DeviceAddress source, size_t size_by
                               DeviceStream stream) {
   const std::lock_guard lock(mutex_);
   NWC_RETURN_IF_ERROR(Call());
-  return Enqueue(stream, [=] { std::memcpy(target, source.value, size_bytes); });
+  return Enqueue(stream, [=] {
+    std::memcpy(target, source.value, size_bytes);
+    return true;
+  });
 }
 
 Status HostDevice::CopyRows(const RowCopy& copy, DeviceStream stream) {
@@ -190,13 +226,17 @@ Status HostDevice::CopyRows(const RowCopy& copy, DeviceStream stream) {
       std::memcpy((copy.target + row * copy.target_stride_bytes).value,
                   (copy.source + row * copy.source_stride_bytes).value, copy.row_bytes);
     }
+    return true;
   });
 }
 
 Status HostDevice::Launch(const DecodeLaunch& launch, DeviceStream stream) {
   const std::lock_guard lock(mutex_);
   NWC_RETURN_IF_ERROR(Call());
-  return Enqueue(stream, [launch] { EmulateLaunch(launch); });
+  return Enqueue(stream, [launch] {
+    EmulateLaunch(launch);
+    return true;
+  });
 }
 
 }  // namespace nwc

@@ -3,12 +3,14 @@
 // them, so that whoever forgets to wait finds wrong bytes.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <random>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "cuda/device_runtime.h"
@@ -22,6 +24,13 @@ class HostDevice : public DeviceRuntime {
 
   // The call of that number from now on (0: the next), of those that can fail, fails with kIo.
   void FailCall(size_t number) { calls_until_failure_ = number + 1; }
+  // What it has: an allocation beyond it is kOutOfMemory.
+  void LimitDeviceBytes(size_t limit) { device_limit_ = limit; }
+  void LimitSharedBytes(size_t limit) { shared_limit_ = limit; }
+  // Work of another library, in the stream's order: tried until it returns true.
+  void EnqueueWork(DeviceStream stream, std::function<bool()> work);
+  // From now on work is also done while nobody waits for it, as a GPU does it.
+  void RunByItself();
   [[nodiscard]] size_t calls() const { return calls_; }
   [[nodiscard]] size_t device_bytes() const { return device_bytes_; }
   [[nodiscard]] size_t peak_device_bytes() const { return peak_device_bytes_; }
@@ -29,6 +38,8 @@ class HostDevice : public DeviceRuntime {
   [[nodiscard]] size_t objects() const { return streams_.size() - 1 + events_.size(); }
 
   [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] size_t max_shared_bytes() const override { return shared_limit_; }
+  Status MakeCurrent() override { return {}; }
   Result<DeviceAddress> Allocate(size_t size_bytes) override;
   void Free(DeviceAddress address) override;
   Result<uint8_t*> AllocatePinned(size_t size_bytes) override;
@@ -53,13 +64,13 @@ class HostDevice : public DeviceRuntime {
     uint64_t recorded = 0, done = 0;
   };
   struct Work {
-    std::function<void()> action;  // or, without one, a wait:
+    std::function<bool()> action;  // true: done; or, without one, a wait:
     const Event* event = nullptr;
     uint64_t record = 0;
   };
 
   Status Call();  // counts, and fails when told
-  Status Enqueue(DeviceStream stream, std::function<void()> action);
+  Status Enqueue(DeviceStream stream, std::function<bool()> action);
   bool DoSome();  // one piece of work that may be done; false when there is none
   void DoAll();
 
@@ -68,9 +79,12 @@ class HostDevice : public DeviceRuntime {
   std::mt19937 rng_;
   std::map<DeviceStream, std::deque<Work>> streams_{{nullptr, {}}};
   std::set<DeviceEvent> events_;
+  std::thread runner_;
+  std::atomic<bool> stop_ = false;
   std::map<uint8_t*, size_t> device_, pinned_;
   size_t device_bytes_ = 0, peak_device_bytes_ = 0, pinned_bytes_ = 0, peak_pinned_bytes_ = 0;
   size_t calls_ = 0, calls_until_failure_ = 0;
+  size_t device_limit_ = SIZE_MAX, shared_limit_ = 227 << 10;  // the latter as Hopper's
 };
 
 }  // namespace nwc
