@@ -69,7 +69,8 @@ class Downloads(CliCase):
                                    stderr=subprocess.PIPE, text=True)
         self.assertTrue(self.server.hanging.wait(30))
         until = time.monotonic() + 10
-        while self.written() < after - SLACK and time.monotonic() < until:  # answered; is it on the disk?
+        # Answered; is it on the disk? A run keeps half of itself at least, cut through chunks of half its size.
+        while self.written() < after - RUN and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(which)
         _, errors = process.communicate(timeout=30)
