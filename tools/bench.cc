@@ -145,9 +145,9 @@ Status MeasureInMemory(const Loader& loader, const BenchArguments& arguments, Pr
   };
   NWC_RETURN_IF_ERROR(begin_step("hash", 1));
   outcome->hash = MeasureHash(sample, arguments.runs);
-  std::vector<StoredTensor*> all;
-  std::array<std::vector<StoredTensor*>, kProfileCount> by_profile;
-  for (StoredTensor& t : sample) {
+  std::vector<PackedTensorBytes*> all;
+  std::array<std::vector<PackedTensorBytes*>, kProfileCount> by_profile;
+  for (PackedTensorBytes& t : sample) {
     all.push_back(&t);
     by_profile[t.info->profile_value].push_back(&t);
   }

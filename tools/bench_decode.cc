@@ -21,7 +21,7 @@ double SecondsOf(const std::function<void()>& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 }
 
-Status ReadStored(const Loader& loader, StoredTensor* tensor) {
+Status ReadStored(const Loader& loader, PackedTensorBytes* tensor) {
   const Chunk& last = tensor->info->chunks.back();
   NWC_ASSIGN_OR_RETURN(tensor->stored,
                        AlignedBuffer::Allocate(last.offset + last.size - tensor->begin()));
@@ -31,9 +31,9 @@ Status ReadStored(const Loader& loader, StoredTensor* tensor) {
   return {};
 }
 
-Speed Count(const std::vector<StoredTensor*>& tensors) {
+Speed Count(const std::vector<PackedTensorBytes*>& tensors) {
   Speed speed;
-  for (const StoredTensor* t : tensors) {
+  for (const PackedTensorBytes* t : tensors) {
     ++speed.tensors;
     speed.weights += t->info->weights();
     speed.stored_bytes += t->info->payload_bytes();
@@ -45,7 +45,7 @@ Speed Count(const std::vector<StoredTensor*>& tensors) {
 // Decodes tensors from memory; keeps the first error of any thread.
 class DecodeRun {
  public:
-  DecodeRun(const std::vector<StoredTensor*>& tensors, int threads)
+  DecodeRun(const std::vector<PackedTensorBytes*>& tensors, int threads)
       : tensors_(tensors), threads_(threads) {
     for (size_t t = 0; t < tensors.size(); ++t) {
       for (size_t c = 0; c < tensors[t]->info->chunks.size(); ++c) chunks_.emplace_back(t, c);
@@ -63,7 +63,7 @@ class DecodeRun {
     if (!status_.ok()) return;
     ParallelFor(chunks_.size(), threads_, [&](size_t i) {
       const auto [t, chunk] = chunks_[i];
-      StoredTensor& tensor = *tensors_[t];
+      PackedTensorBytes& tensor = *tensors_[t];
       const Status status =
           decoders[t]->Decode(chunk, tensor.chunk(chunk), tensor.decoded.mutable_span());
       if (!status.ok()) Fail(tensor, status.WithContext("chunk " + std::to_string(chunk)));
@@ -73,12 +73,12 @@ class DecodeRun {
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
-  void Fail(const StoredTensor& tensor, const Status& status) {
+  void Fail(const PackedTensorBytes& tensor, const Status& status) {
     const std::lock_guard lock(mutex_);
     if (status_.ok()) status_ = status.WithContext("tensor '" + tensor.info->name + "'");
   }
 
-  const std::vector<StoredTensor*>& tensors_;
+  const std::vector<PackedTensorBytes*>& tensors_;
   const int threads_;
   std::vector<std::pair<size_t, size_t>> chunks_;  // tensor, chunk
   std::mutex mutex_;
@@ -87,30 +87,30 @@ class DecodeRun {
 
 }  // namespace
 
-uint64_t StoredTensor::begin() const {
+uint64_t PackedTensorBytes::begin() const {
   return info->side() != nullptr ? info->side()->offset : info->chunks.front().offset;
 }
 
-ByteSpan StoredTensor::chunk(size_t number) const {
+ByteSpan PackedTensorBytes::chunk(size_t number) const {
   const Chunk& c = info->chunks[number];
   return stored.span().subspan(c.offset - begin(), c.size);
 }
 
-ByteSpan StoredTensor::side() const {
+ByteSpan PackedTensorBytes::side() const {
   return info->side() != nullptr ? stored.span().first(info->side()->size) : ByteSpan();
 }
 
-Result<std::vector<StoredTensor>> ReadSample(const Loader& loader, uint64_t bytes_a_profile) {
+Result<std::vector<PackedTensorBytes>> ReadSample(const Loader& loader, uint64_t bytes_a_profile) {
   const Index& index = loader.index();
   std::array<uint64_t, kProfileCount> taken{};
-  std::vector<StoredTensor> sample;
+  std::vector<PackedTensorBytes> sample;
   for (size_t number = 0; number < index.tensors.size(); ++number) {
     const TensorInfo& info = index.tensors[number];
     if (!info.supported() || info.chunks.empty()) continue;
     uint64_t& bytes = taken[info.profile_value];
     if (bytes != 0 && bytes + info.decoded_bytes() > bytes_a_profile) continue;
     bytes += info.decoded_bytes();
-    StoredTensor tensor;
+    PackedTensorBytes tensor;
     tensor.info = &info;
     NWC_ASSIGN_OR_RETURN(tensor.codec, loader.CodecOf(number));
     NWC_RETURN_IF_ERROR(ReadStored(loader, &tensor));
@@ -137,9 +137,9 @@ void TimeRuns(int runs, const std::function<void()>& body, Speed* speed) {
   speed->fastest_seconds = seconds.front();
 }
 
-Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs) {
+Speed MeasureHash(const std::vector<PackedTensorBytes>& sample, int runs) {
   Speed speed;
-  for (const StoredTensor& t : sample) {
+  for (const PackedTensorBytes& t : sample) {
     ++speed.tensors;
     speed.weights += t.info->weights();
     for (const Chunk& c : t.info->chunks) speed.stored_bytes += c.size;
@@ -147,7 +147,7 @@ Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs) {
   volatile uint64_t sink = 0;  // keeps the hashing
   const auto hash_all = [&] {
     uint64_t hashes = 0;
-    for (const StoredTensor& t : sample) {
+    for (const PackedTensorBytes& t : sample) {
       for (size_t c = 0; c < t.info->chunks.size(); ++c) hashes ^= Hash64(t.chunk(c));
     }
     sink = hashes;
@@ -156,7 +156,7 @@ Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs) {
   return speed;
 }
 
-Result<Speed> MeasureDecode(const std::vector<StoredTensor*>& tensors, int threads, int runs) {
+Result<Speed> MeasureDecode(const std::vector<PackedTensorBytes*>& tensors, int threads, int runs) {
   Speed speed = Count(tensors);
   DecodeRun run(tensors, threads);
   const auto run_unless_failed = [&] {

@@ -12,7 +12,7 @@
 namespace nwc {
 
 // One tensor as stored, with room for what it decodes to.
-struct StoredTensor {
+struct PackedTensorBytes {
   const TensorInfo* info = nullptr;
   ChunkCodec codec;
   AlignedBuffer stored;  // from its first stored byte to its last
@@ -25,7 +25,7 @@ struct StoredTensor {
 
 // Tensors in file order, of each profile as many as decode to at most `bytes_a_profile`, and one of
 // each that there is. Empty and unsupported tensors are left out.
-Result<std::vector<StoredTensor>> ReadSample(const Loader& loader, uint64_t bytes_a_profile);
+Result<std::vector<PackedTensorBytes>> ReadSample(const Loader& loader, uint64_t bytes_a_profile);
 
 struct Speed {
   uint64_t tensors = 0, weights = 0;
@@ -39,10 +39,10 @@ struct Speed {
 void TimeRuns(int runs, const std::function<void()>& body, Speed* speed);
 
 // XXH3-64 of every chunk, one thread.
-Speed MeasureHash(const std::vector<StoredTensor>& sample, int runs);
+Speed MeasureHash(const std::vector<PackedTensorBytes>& sample, int runs);
 
 // Whole tensors, without hashes. With one thread, tensor after
 // tensor; with more, chunks of all tensors at once. An error is one of the data.
-Result<Speed> MeasureDecode(const std::vector<StoredTensor*>& tensors, int threads, int runs);
+Result<Speed> MeasureDecode(const std::vector<PackedTensorBytes*>& tensors, int threads, int runs);
 
 }  // namespace nwc

@@ -39,13 +39,14 @@ double CoreHertz() {
 }
 
 struct MeasuredTensor {
-  StoredTensor* stored;
+  PackedTensorBytes* stored;
   std::unique_ptr<StreamDecoder> decoder;
 };
 
-Result<std::vector<MeasuredTensor>> Choose(std::vector<StoredTensor>* sample, StageSpeeds* speeds) {
+Result<std::vector<MeasuredTensor>> Choose(std::vector<PackedTensorBytes>* sample,
+                                           StageSpeeds* speeds) {
   std::vector<MeasuredTensor> chosen;
-  for (StoredTensor& t : *sample) {
+  for (PackedTensorBytes& t : *sample) {
     const TensorInfo& info = *t.info;
     if (info.profile() != Profile::kStream) continue;
     if (chosen.empty()) speeds->dtype = info.dtype;
@@ -94,7 +95,7 @@ Row StageRow(const char* what, const StageSpeed& speed, double seconds_before,
 
 }  // namespace
 
-Result<std::optional<StageSpeeds>> MeasureStages(std::vector<StoredTensor>* sample) {
+Result<std::optional<StageSpeeds>> MeasureStages(std::vector<PackedTensorBytes>* sample) {
   StageSpeeds speeds;
   if (BestSimd() == Simd::kScalar) return std::optional<StageSpeeds>();
   NWC_ASSIGN_OR_RETURN(const std::vector<MeasuredTensor> tensors, Choose(sample, &speeds));

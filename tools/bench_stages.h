@@ -27,7 +27,7 @@ struct StageSpeeds {
 
 // Measures on the first stream tensors of the sample, all of one dtype, about ten milliseconds'
 // worth; stages alternate. Nothing where there are none or no vector code.
-Result<std::optional<StageSpeeds>> MeasureStages(std::vector<StoredTensor>* sample);
+Result<std::optional<StageSpeeds>> MeasureStages(std::vector<PackedTensorBytes>* sample);
 
 // A table for a person to read.
 std::string FormatStages(const StageSpeeds& speeds);

@@ -194,6 +194,22 @@ def check_includes() -> list[str]:
     return problems
 
 
+def check_names() -> list[str]:
+    """Two types of one name at the top of headers are one to the linker, which mixes them up."""
+    first, problems = {}, []
+    for folder in FOLDERS:
+        for path in source_files(folder):
+            if path.suffix not in (".h", ".cuh"):
+                continue
+            for match in re.finditer(r"^(?:struct|class|union) (?:alignas\(\w+\) )?(\w+)[^;{]*\{",
+                                     path.read_text(encoding="utf-8"), re.MULTILINE):
+                other = first.setdefault(match[1], path)
+                if other != path:
+                    problems.append(f"{path.relative_to(ROOT)}: {match[1]} is also in "
+                                    f"{other.relative_to(ROOT)}; rename one")
+    return problems
+
+
 def cmake_commands(path: pathlib.Path, command: str):
     """(line number, arguments) of each call of `command`."""
     text = re.sub(r"#.*", "", path.read_text(encoding="utf-8"))
@@ -260,7 +276,7 @@ def main() -> int:
     parser.add_argument("--binaries", type=pathlib.Path, metavar="DIR",
                         help="also check the program nwc in DIR")
     arguments = parser.parse_args()
-    problems = check_includes() + check_links() + check_reference()
+    problems = check_includes() + check_names() + check_links() + check_reference()
     if arguments.binaries:
         problems += check_binaries(arguments.binaries)
     for problem in problems:

@@ -16,7 +16,7 @@ constexpr size_t kCeilingBytes = 64 << 20;
 
 // Tensors as they are stored, and their numbers in the model.
 struct Sample {
-  std::vector<StoredTensor> tensors;
+  std::vector<PackedTensorBytes> tensors;
   std::vector<size_t> numbers;
 };
 
@@ -27,7 +27,7 @@ Result<Sample> ReadModelSample(const ModelLoader& model) {
   for (size_t s = 0; s < model.shard_count(); ++s) {
     NWC_ASSIGN_OR_RETURN(auto stored,
                          ReadSample(model.shard(s), kSampleBytes / model.shard_count()));
-    for (StoredTensor& tensor : stored) {
+    for (PackedTensorBytes& tensor : stored) {
       tensor.decoded = {};  // only the device decodes
       sample.numbers.push_back(numbers.at(tensor.info));
       sample.tensors.push_back(std::move(tensor));
@@ -61,7 +61,7 @@ class DecodeStage {
   DecodeStage(DeviceRuntime* device, NeuralArithmetic arithmetic)
       : device_(device), batch_(arithmetic) {}
 
-  Status Add(const StoredTensor& tensor, DeviceCodec codec) {
+  Status Add(const PackedTensorBytes& tensor, DeviceCodec codec) {
     const TensorInfo& info = *tensor.info;
     NWC_ASSIGN_OR_RETURN(auto decoder, DeviceTensorDecoder::Create(device_, info, tensor.side(),
                                                                    std::move(codec), nullptr));
@@ -149,7 +149,7 @@ Result<Speed> MeasureCopy(DeviceRuntime* device, size_t piece_bytes, size_t piec
 // The first stored bytes of a shard, as far as the sample goes.
 Result<Speed> MeasureRead(const ModelLoader& model, const Sample& sample, int runs) {
   uint64_t begin = UINT64_MAX, end = 0;
-  for (const StoredTensor& tensor : sample.tensors) {
+  for (const PackedTensorBytes& tensor : sample.tensors) {
     if (tensor.info < &model.shard(0).index().tensors.front() ||
         tensor.info > &model.shard(0).index().tensors.back()) {
       continue;

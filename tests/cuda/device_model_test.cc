@@ -48,7 +48,7 @@ TEST(DeviceModel, AllShardsLoadWithinOneBudget) {
   HostDevice device;
   // Back and forth between the shards: every tensor is a part of its own.
   std::vector<TensorRequest> requests;
-  for (const size_t number : {6, 0, 3, 7, 1, 4, 8, 2, 5}) requests.push_back({number});
+  for (const size_t number : {6u, 0u, 3u, 7u, 1u, 4u, 8u, 2u, 5u}) requests.push_back({number});
   std::vector<std::vector<uint8_t>> tensors;
   std::vector<size_t> numbers;
   DeviceLoadStatistics statistics;

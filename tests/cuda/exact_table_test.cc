@@ -85,7 +85,7 @@ TEST(ExactTable, ExtremesAreTheHosts) {
 
 TEST(ExactTable, AWrongSumIsNoTable) {
   const auto table = std::make_unique<ExactTable>();
-  for (const int difference : {-1, 1}) {
+  for (const uint32_t difference : {UINT32_MAX, 1u}) {  // one less, one more
     for (auto& f : table->frequency) f = kExactCapacity;
     table->frequency[77] = static_cast<uint16_t>(kExactCapacity + difference);
     EmulatedWarp<ExactLane> warp;

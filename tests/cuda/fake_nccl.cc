@@ -76,7 +76,9 @@ nwc::NcclResult ncclGetVersion(int* version) {
 }
 
 nwc::NcclResult ncclGetUniqueId(nwc::NcclUniqueId* id) {
-  std::string folder = fs::temp_directory_path() / "fake_nccl_XXXXXX";
+  const char* const parent = std::getenv(kFakeNcclFolder);
+  if (parent == nullptr) return 2;
+  std::string folder = std::string(parent) + "/XXXXXX";
   if (mkdtemp(folder.data()) == nullptr || folder.size() >= sizeof(id->internal)) return 2;
   std::memcpy(id->internal, folder.c_str(), folder.size() + 1);
   return nwc::kNcclSuccess;

@@ -9,7 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+
+#include "tests/cuda/fake_nccl.h"
 
 namespace nwc {
 namespace {
@@ -76,6 +80,10 @@ RankOutcome ReadReport(int pipe, Clock::time_point end) {
 
 std::vector<RankOutcome> RunRanks(size_t world, std::chrono::milliseconds timeout,
                                   const RankBody& body) {
+  // What killed ranks leave there goes, too.
+  std::string folder = testing::TempDir() + "nwc_ranks_XXXXXX";
+  EXPECT_NE(mkdtemp(folder.data()), nullptr);
+  setenv(kFakeNcclFolder, folder.c_str(), 1);
   std::vector<std::vector<Descriptor>> peers(world);
   for (size_t rank = 1; rank < world; ++rank) {
     int pair[2];
@@ -107,6 +115,7 @@ std::vector<RankOutcome> RunRanks(size_t world, std::chrono::milliseconds timeou
     if (!outcomes.back().ended) kill(processes[rank], SIGKILL);
     waitpid(processes[rank], nullptr, 0);
   }
+  std::filesystem::remove_all(folder);
   return outcomes;
 }
 

@@ -89,7 +89,7 @@ class FaultyReads : public testing::TestWithParam<IoMode> {
 
 TEST_P(FaultyReads, InterruptedReadsGoOn) {
   for (const int error : {EINTR, EAGAIN}) {
-    for (const size_t passes_every : {2, 5}) {
+    for (const size_t passes_every : {2u, 5u}) {
       const FaultScope fault({.error = error, .passes_every = passes_every});
       const Status status = OpenAndLoadAll();
       EXPECT_TRUE(status.ok()) << status.ToString();

@@ -423,7 +423,7 @@ TEST_F(ModelLoaderTest, AShardThatTheIndexDoesNotListIsRefused) {
 
 TEST_F(ModelLoaderTest, DuplicateTensorsNameBothFiles) {
   std::vector<std::unique_ptr<Loader>> shards;
-  for (const size_t s : {0, 1, 0}) {
+  for (const size_t s : {0u, 1u, 0u}) {
     auto loader = Loader::Open(Path(NameOf(s)), {});
     ASSERT_TRUE(loader.ok());
     shards.push_back(std::move(*loader));

@@ -69,7 +69,7 @@ TEST_P(ReadQueueTest, ManyReadsGiveTheFilesBytes) {
   auto staging = AlignedBuffer::Allocate(kFileBytes, kDirectBlock);
   ASSERT_TRUE(staging.ok());
   for (const bool staged : {true, false}) {
-    for (const size_t step : {100003, 1 << 16, 1 << 20}) {
+    for (const size_t step : {100003u, 1u << 16, 1u << 20}) {
       ExpectReadsAll(staging->mutable_span(), staged, step);
     }
   }

@@ -80,7 +80,7 @@ TEST(ReadRangeTest, GivesTheBytesInEveryMode) {
     if (!io.ok()) continue;  // refused here
     AlignedBuffer buffer;
     ExpectReads(*io, 4096, 0, content, &buffer);
-    for (const uint64_t offset : {0, 4096, 4097}) {
+    for (const uint64_t offset : {0u, 4096u, 4097u}) {
       ExpectReads(*io, offset, 5000, content, &buffer);
       ExpectReads(*io, offset, kBytes - offset, content, &buffer);
     }
