@@ -8,15 +8,15 @@
 #   dependencies  which folder may include and link what
 #   build         Release build of everything into build/
 #   unit          all tests of that build
-#   asan          the tests under AddressSanitizer and UndefinedBehaviorSanitizer (build-asan/)
+#   asan          the tests, and the fuzz targets with a short search, under AddressSanitizer and
+#                 UndefinedBehaviorSanitizer (clang, build-asan/)
 #   tsan          the threaded tests under ThreadSanitizer (build-tsan/)
-#   fuzz          fuzz targets: committed inputs, then a short search (build-fuzz/)
 #   end-to-end    tools/quickstart.sh on the committed layer, no network
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup.sh
 
-STEPS=(setup format-check dependencies build unit asan tsan fuzz end-to-end)
+STEPS=(setup format-check dependencies build unit asan tsan end-to-end)
 JOBS=$(nproc)
 UNIT_LOG=build/unit_tests.log
 export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
@@ -53,7 +53,9 @@ step_unit() {
 }
 
 step_asan() {
-  configure build-asan "${SANITIZER_BUILD[@]}" -DNWC_TESTS=ON -DNWC_SANITIZE=address,undefined
+  configure build-asan "${SANITIZER_BUILD[@]}" -DCMAKE_CXX_COMPILER=clang++ \
+    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link -DNWC_TESTS=ON -DNWC_FUZZ=ON \
+    -DNWC_SANITIZE=address,undefined
   cmake --build build-asan -j "$JOBS"
   ctest --test-dir build-asan -j "$JOBS" --no-tests=error
 }
@@ -71,13 +73,6 @@ step_tsan() {
   # Packing takes long here; these have several threads.
   "${plain_addresses[@]}" build-tsan/bin/encoder_test --gtest_brief=1 \
     --gtest_filter='*Threads*:*StopsWhenCancelled:TrainTables.IsDeterministic*'
-}
-
-step_fuzz() {
-  configure build-fuzz "${SANITIZER_BUILD[@]}" -DCMAKE_CXX_COMPILER=clang++ \
-    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link -DNWC_FUZZ=ON -DNWC_SANITIZE=address,undefined
-  cmake --build build-fuzz -j "$JOBS" --target tests/fuzz/all
-  ctest --test-dir build-fuzz -j "$JOBS" --no-tests=error
 }
 
 step_end-to-end() { bash tools/quickstart.sh --model tests/data/minilm_layer; }

@@ -12,7 +12,7 @@ namespace nwc {
 namespace {
 
 // All of them take minutes under AddressSanitizer; every seventh still comes to each of the bits.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef NWC_SANITIZED
 constexpr size_t kStride = 7;
 #else
 constexpr size_t kStride = 1;

@@ -65,7 +65,7 @@ namespace nwc {
 namespace {
 
 // The exhaustive run takes minutes under AddressSanitizer; leaks are counted here without it, too.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef NWC_SANITIZED
 constexpr int64_t kStride = 7;
 #else
 constexpr int64_t kStride = 1;
