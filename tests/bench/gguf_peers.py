@@ -13,13 +13,14 @@ import argparse
 import ctypes
 import json
 import pathlib
-import platform
 import shutil
 import struct
 import subprocess
 
 import numpy as np
 from gguf import GGMLQuantizationType as Type, quants
+
+from machine import machine
 
 TYPES = ["Q3_K", "IQ4_NL", "Q4_0", "Q4_K", "Q5_0", "Q5_K", "Q6_K", "Q8_0"]
 # Rows whose length is no multiple of 256 get these, as in llama-quantize.
@@ -128,12 +129,6 @@ def quantised(tools, kind):
     shutil.rmtree(folder)
     facts.write_text(json.dumps({"bits": 8 * size / weights, "weights": weights}))
     return container, json.loads(facts.read_text())
-
-
-def machine():
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-             if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}, {platform.system()}"
 
 
 def row(name, bits, result):

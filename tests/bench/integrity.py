@@ -9,11 +9,12 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import tempfile
 import time
+
+from machine import machine
 
 LOADS = [
     ("load, nothing checked (`--no-verify`)", ["--no-verify"]),
@@ -47,12 +48,6 @@ def ways(nwc, file, manifest):
         ("`nwc verify --manifest`: the same, compared", ["verify", "--manifest", manifest, file, "-q"]),
     ]
     return found + [(name, lambda command=command: process_seconds([nwc, *command])) for name, command in commands]
-
-
-def machine():
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-             if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}, {platform.system()}"
 
 
 def main():

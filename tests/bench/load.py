@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from measure import machine
+from machine import machine
 from tiled_checkpoint import make
 
 PEER_SCRIPT = pathlib.Path(__file__).with_name("load_peers.py")

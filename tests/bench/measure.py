@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import pathlib
-import platform
 import shutil
 import struct
 import subprocess
@@ -19,6 +18,8 @@ import tempfile
 import time
 
 import numpy as np
+
+from machine import machine
 
 
 def run(*command):
@@ -123,11 +124,6 @@ class Numbers:
         share = (fetched["bytes_read"] - fetched["index_bytes"]) / sum(t["payload_bytes"] for t in layer)
         self.add("fetch of one layer: bytes read, index apart, over the layer's bytes", f"{share:.4f}", "<= 1.02",
                  "nwc fetch --layers 2")
-
-
-def machine():
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    return f"{model}, {len(open('/proc/cpuinfo').read().split('processor')) - 1} cores, {platform.system()}"
 
 
 def report(rows, model):

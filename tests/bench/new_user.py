@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from measure import machine
+from machine import machine
 
 MODEL = "tests/golden/valid/many_tiles.nwc"
 LOAD = ("import nwc; f = nwc.safe_open('" + MODEL + "', framework='np'); name = f.keys()[0]; "

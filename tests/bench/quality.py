@@ -14,12 +14,13 @@ import dataclasses
 import json
 import math
 import pathlib
-import platform
 import re
 import resource
 import subprocess
 import sys
 import time
+
+from machine import machine
 
 # Each part of the coding on top of the ones before it.
 ABLATION = [
@@ -155,12 +156,6 @@ def ablation_table(rows: list[tuple[str, list[Version]]]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join("-" if kl is None else f"{kl:.5f}" for kl in found)
                      + " |")
     return lines
-
-
-def machine() -> str:
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
-             if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}, {platform.system()}"
 
 
 def command() -> str:

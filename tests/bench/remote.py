@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from measure import machine
+from machine import machine
 from slow_link import SERVER_ADDRESS, SlowLink
 
 PORT = 8080
