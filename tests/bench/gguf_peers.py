@@ -144,11 +144,12 @@ def main():
     parser.add_argument("--ggml", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES)
     parser.add_argument("--packed", type=pathlib.Path, nargs="*", default=[])
     parser.add_argument("--results", type=pathlib.Path)
     tools = parser.parse_args()
     tools.work.mkdir(parents=True, exist_ok=True)
-    made = [(kind, *quantised(tools, kind)) for kind in TYPES]
+    made = [(kind, *quantised(tools, kind)) for kind in tools.types]
     files = [path for _, path, _ in made] + tools.packed
     words = [word for file in files for word in ("--packed", file)]
     results = json.loads(subprocess.run(

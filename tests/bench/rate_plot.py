@@ -97,8 +97,10 @@ def draw():
             parts.append('<path d="M%s"/>' % "L".join(f"{x:.1f} {y:.1f}" for x, y in places))
         parts += [mark(kind, x, y) for x, y in places]
         if name == "gguf":
-            parts += [f'<text class="key" x="{x_of(bits) + 8:.1f}" y="{y_of(kl) + 4:.1f}">{html.escape(label)}</text>'
-                      for label, bits, kl in found]
+            # Above and beside in turn: neighbours may be close.
+            parts += [f'<text class="key" x="{x_of(bits) + 9 * (i % 2):.1f}" y="{y_of(kl) - 11 + 15 * (i % 2):.1f}" '
+                      f'text-anchor="{("middle", "start")[i % 2]}">{html.escape(label)}</text>'
+                      for i, (label, bits, kl) in enumerate(found)]
         y = TOP + 18 + 22 * number
         parts.append(mark(kind, WIDTH - 330, y - 4) + f'<text class="key" x="{WIDTH - 315}" y="{y}">{html.escape(title)}</text></g>')
     return "\n".join(parts)
