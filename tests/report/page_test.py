@@ -111,6 +111,9 @@ def main():
     parser.add_argument("pages", nargs="+", type=pathlib.Path)
     parser.add_argument("--screenshots", type=pathlib.Path)
     arguments = parser.parse_args()
+    missing = [str(page) for page in arguments.pages if not page.is_file()]
+    if missing:  # Chromium's own error page would pass
+        parser.error("no such page: " + ", ".join(missing))
     try:
         from selenium import webdriver
     except ImportError:
