@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "encoder/evaluation.h"
 #include "encoder/neural_model.h"
 #include "encoder/tensor_source.h"
 #include "format/bytes.h"
@@ -31,6 +32,7 @@ struct NeuralTrainingOptions {
   uint64_t warmup_steps = 200;
   uint64_t seed = 1;
   int threads = 0;                      // 0: one a core; results are equal for equal thread counts
+  Device device = Device::kCpu;         // results of one differ from the other's in their last bits
   uint64_t pool_weights = 32ull << 20;  // weights sampled from the checkpoints
   uint64_t log_interval = 50;           // steps
   uint64_t validation_interval = 500;   // steps
@@ -83,8 +85,8 @@ struct NeuralTrainingHooks {
 // Trains on the linear tensors of `sources` (IsLinearWeight): columns divided by their coded
 // standard deviation and cut into chunks from the top. `resume` is a state that `checkpoint` was
 // given, or empty; a run that goes on from it ends with the same bytes as one that was never
-// interrupted. Equal sources, options and thread count give equal results. kUsage when there is
-// nothing to train on, when `resume` belongs to other options or data, and when the training
+// interrupted. Equal sources, options and thread count give equal results. kIo when the device
+// cannot be used; kUsage when there is nothing to train on, when `resume` belongs to other options or data, and when the training
 // diverges (the loss is no longer finite); kCancelled after `cancel`, with a last state handed to
 // `checkpoint`.
 Result<NeuralTrainingResult> TrainNeural(const std::vector<const TensorSource*>& sources,

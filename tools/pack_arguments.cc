@@ -95,7 +95,7 @@ void DeclareCalibration(CLI::App* app, PackArguments* a, RawArguments* raw) {
       ->needs(text);
   app->add_option("--stats", a->statistics, "FILE of statistics, in place of --calibration")
       ->excludes(text);
-  app->add_option("--device", raw->device, "for calibration: cpu or cuda")
+  app->add_option("--device", raw->device, "for --calibration and --recover: cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
 }

@@ -41,7 +41,7 @@ struct NeuralOverrides {
 };
 
 struct RawArguments {
-  std::string architecture = "stream";
+  std::string architecture = "stream", device = "cpu";
   NeuralOverrides neural;
   std::optional<double> lambda;
   int threads = 0;
@@ -103,6 +103,9 @@ void DeclareNeural(CLI::App* app, TrainArguments* a, RawArguments* raw) {
   add("--learning-rate", n.learning_rate, "the highest");
   add("--warmup", n.warmup, "steps until the learning rate is at its highest");
   add("--sample", n.pool, "weights sampled from the checkpoints");
+  add("--device", raw->device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   add("--seed", raw->seed, "another seed gives another codec")->capture_default_str();
   add("--log", a->log, "FILE: appends the course of the training as JSON lines");
   add("--checkpoint-interval", n.checkpoint_interval, "steps between states kept");
@@ -131,6 +134,7 @@ Status Interpret(const RawArguments& raw, TrainArguments* a) {
   Replace(n.pool, &o.pool_weights);
   Replace(n.checkpoint_interval, &o.checkpoint_interval);
   o.seed = raw.seed;
+  o.device = raw.device == "cuda" ? Device::kCuda : Device::kCpu;
   a->stream.threads = o.threads = raw.threads;
   const bool neural = raw.architecture == "nwc";
   a->architecture = neural ? TrainArchitecture::kNeural : TrainArchitecture::kStream;

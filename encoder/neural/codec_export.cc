@@ -33,10 +33,10 @@ class Coder {
     const auto channels = static_cast<size_t>(qualities_ * options_.latents);
     coded.counts.resize(channels);
     double squares = 0;
-    auto errors = torch::zeros({qualities_}, torch::kFloat64);
+    auto errors = torch::zeros({qualities_}, torch::kFloat64);  // on the CPU
     const int64_t count = std::min(chunks.size(0), weights / options_.chunk);
     // Evenly over the pool: tensors follow each other in it.
-    const auto chosen = (torch::arange(count, torch::kInt64) * chunks.size(0)).div(count, "floor");
+    const auto chosen = (torch::arange(count, torch::kInt64) * chunks.size(0)).div(count, "floor").to(chunks.device());
     for (int64_t begin = 0; begin < count; begin += kBatchChunks) {
       const int64_t size = std::min(kBatchChunks, count - begin);
       const auto x = chunks.index_select(0, chosen.narrow(0, begin, size))
@@ -45,7 +45,7 @@ class Coder {
       Count(latents, &coded.counts);
       const auto error = trainer_->synthesis().Forward(latents) - x;
       squares += torch::square(x[0].to(torch::kFloat64)).sum().item<double>();
-      errors += torch::square(error.to(torch::kFloat64)).sum({1, 2});
+      errors += torch::square(error.to(torch::kFloat64)).sum({1, 2}).cpu();
     }
     coded.weights = static_cast<uint64_t>(count * options_.chunk);
     coded.variance = squares / static_cast<double>(coded.weights);
@@ -57,7 +57,7 @@ class Coder {
 
  private:
   void Count(const torch::Tensor& latents, std::vector<LatentCounts>* counts) const {
-    const auto whole = latents.clamp(INT16_MIN, INT16_MAX).to(torch::kInt32).contiguous();
+    const auto whole = latents.clamp(INT16_MIN, INT16_MAX).to(torch::kInt32).cpu().contiguous();
     const int32_t* y = whole.const_data_ptr<int32_t>();
     const auto each = static_cast<size_t>(options_.latents);
     const auto chunks = static_cast<size_t>(latents.size(1));

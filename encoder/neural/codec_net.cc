@@ -21,14 +21,15 @@ torch::Tensor Orthonormal(int64_t rows, int64_t columns, const at::Generator& ge
 }
 
 std::vector<float> Values(const torch::Tensor& tensor) {
-  const auto flat = tensor.detach().contiguous();
+  const auto flat = tensor.detach().cpu().contiguous();
   const float* begin = flat.const_data_ptr<float>();
   return {begin, begin + flat.numel()};
 }
 
 }  // namespace
 
-CodecNet::CodecNet(const NetShape& shape, const std::vector<double>& gains, at::Generator generator)
+CodecNet::CodecNet(const NetShape& shape, const std::vector<double>& gains, at::Generator generator,
+                   torch::Device device)
     : shape_(shape) {
   const auto width = shape.width;
   // The way out is the transpose of the way in, cut to as many rows as there are outputs.
@@ -50,7 +51,7 @@ CodecNet::CodecNet(const NetShape& shape, const std::vector<double>& gains, at::
   }
   parameters_.push_back(basis.narrow(1, 0, shape.outputs).t().contiguous() * out_gain);
   parameters_.push_back(torch::zeros({shape.outputs}));
-  for (auto& p : parameters_) p.requires_grad_(true);
+  for (auto& p : parameters_) p = p.to(device).requires_grad_(true);
 }
 
 torch::Tensor CodecNet::Forward(const torch::Tensor& x) const {

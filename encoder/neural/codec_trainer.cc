@@ -58,23 +58,26 @@ at::Generator StepGenerator(uint64_t seed, uint64_t stream, uint64_t step) {
   return at::make_generator<at::CPUGeneratorImpl>(Mix(Mix(Mix(seed) + stream) + step));
 }
 
-CodecTrainer::CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool)
-    : CodecTrainer(options, std::move(pool), FirstGains(options)) {}
+CodecTrainer::CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool,
+                           torch::Device device)
+    : CodecTrainer(options, std::move(pool), device, FirstGains(options)) {}
 
 CodecTrainer::CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool,
-                           std::vector<double> gains)
+                           torch::Device device, std::vector<double> gains)
     : options_(options),
       qualities_(static_cast<int64_t>(options.rate_weights.size())),
       fingerprint_(pool.fingerprint),
+      device_(device),
       training_storage_(std::move(pool.training)),
       validation_storage_(std::move(pool.validation)),
-      training_(AsRows(&training_storage_, options.chunk)),
-      validation_(AsRows(&validation_storage_, options.chunk)),
-      rate_weights_(torch::tensor(options.rate_weights, torch::kFloat32).unsqueeze(1)),
-      analysis_(AnalysisShape(options), gains, StepGenerator(options.seed, kNetInit, 0)),
+      training_(AsRows(&training_storage_, options.chunk).to(device)),
+      validation_(AsRows(&validation_storage_, options.chunk).to(device)),
+      rate_weights_(torch::tensor(options.rate_weights, torch::kFloat32).unsqueeze(1).to(device)),
+      analysis_(AnalysisShape(options), gains, StepGenerator(options.seed, kNetInit, 0), device),
       // The same generator: the way back starts as the transpose of the way there.
-      synthesis_(SynthesisShape(options), Inverse(gains), StepGenerator(options.seed, kNetInit, 0)),
-      prior_(gains, options.latents, StepGenerator(options.seed, kPriorInit, 0)) {
+      synthesis_(SynthesisShape(options), Inverse(gains), StepGenerator(options.seed, kNetInit, 0),
+                 device),
+      prior_(gains, options.latents, StepGenerator(options.seed, kPriorInit, 0), device) {
   for (const auto* net : {&analysis_, &synthesis_}) {
     net_parameters_.insert(net_parameters_.end(), net->parameters().begin(),
                            net->parameters().end());
@@ -101,9 +104,10 @@ StepLosses CodecTrainer::Step() {
   const auto generator = StepGenerator(options_.seed, kTrainingBatch, step_);
   const int64_t each = options_.batch / qualities_;
   const auto chosen =
-      torch::randint(training_.size(0), {qualities_ * each}, generator, torch::kInt64);
+      torch::randint(training_.size(0), {qualities_ * each}, generator, torch::kInt64).to(device_);
   const auto x = training_.index_select(0, chosen).view({qualities_, each, options_.chunk});
-  const auto noise = torch::rand({qualities_, each, options_.latents}, generator) - 0.5;
+  const auto noise =
+      torch::rand({qualities_, each, options_.latents}, generator).to(device_) - 0.5;
   const Losses losses = Evaluate(x, analysis_.Forward(x) + noise);
   losses.loss.backward();
   UpdateParameters();
@@ -127,7 +131,7 @@ void CodecTrainer::UpdateParameters() {
     std::vector<torch::Tensor> gradients, steps;
     for (auto& p : group) {
       gradients.push_back(p.grad());
-      steps.push_back(torch::full({}, static_cast<double>(step_ + 1)));
+      steps.push_back(torch::full({}, static_cast<double>(step_ + 1), device_));
     }
     std::vector<torch::Tensor> first_moments(first_moments_.begin() + at,
                                              first_moments_.begin() + at + size);
@@ -185,7 +189,8 @@ std::vector<uint8_t> CodecTrainer::Save() const {
   state.step = step_;
   state.curve = curve;
   state.sums = {sums.loss, sums.mse, sums.bits};
-  for (const auto& t : StateTensors()) {
+  for (const auto& there : StateTensors()) {
+    const auto t = there.cpu();
     const float* values = t.const_data_ptr<float>();
     state.values.insert(state.values.end(), values, values + t.numel());
   }
@@ -204,9 +209,11 @@ Status CodecTrainer::Restore(ByteSpan bytes) {
   if (static_cast<size_t>(total) != state.values.size() || state.step > options_.steps) {
     return Status(ErrorCode::kCorrupt, "the saved training does not fit its own options");
   }
-  const float* from = state.values.data();
+  const torch::NoGradGuard no_grad;
+  std::vector<float> values = state.values;
+  float* from = values.data();
   for (const auto& t : tensors) {
-    std::copy_n(from, t.numel(), t.mutable_data_ptr<float>());
+    t.copy_(torch::from_blob(from, t.sizes()));
     from += t.numel();
   }
   step_ = state.step;

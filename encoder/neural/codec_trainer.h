@@ -30,7 +30,7 @@ struct StepLosses {
 // Not thread-safe. Functions throw c10::Error as LibTorch does.
 class CodecTrainer {
  public:
-  CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool);
+  CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool, torch::Device device);
 
   // One step of Adam. The losses may be non-finite: then the run has diverged.
   StepLosses Step();
@@ -49,12 +49,13 @@ class CodecTrainer {
 
   CodecNet& analysis() { return analysis_; }
   CodecNet& synthesis() { return synthesis_; }
-  // n × chunk.
+  // n × chunk, on the device of training.
   [[nodiscard]] const torch::Tensor& training() const { return training_; }
   [[nodiscard]] const torch::Tensor& validation() const { return validation_; }
 
  private:
-  CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool, std::vector<double> gains);
+  CodecTrainer(const NeuralTrainingOptions& options, ChunkPool pool, torch::Device device,
+               std::vector<double> gains);
   struct Losses {
     torch::Tensor loss, mse, bits;  // scalars
   };
@@ -67,8 +68,9 @@ class CodecTrainer {
   NeuralTrainingOptions options_;
   int64_t qualities_;
   uint64_t fingerprint_;
+  torch::Device device_;
   std::vector<float> training_storage_, validation_storage_;
-  torch::Tensor training_, validation_;  // views of the storage
+  torch::Tensor training_, validation_;  // views of the storage where the device is the CPU
   torch::Tensor rate_weights_;           // qualities × 1
   CodecNet analysis_, synthesis_;
   EntropyBottleneck prior_;

@@ -17,14 +17,14 @@ double InverseSoftplus(double value) { return std::log(std::expm1(value)); }
 }  // namespace
 
 EntropyBottleneck::EntropyBottleneck(const std::vector<double>& scales, int64_t latents,
-                                     at::Generator generator)
+                                     at::Generator generator, torch::Device device)
     : qualities_(static_cast<int64_t>(scales.size())), latents_(latents) {
   const int64_t channels = qualities_ * latents_;
   inverse_scales_ = torch::empty({qualities_, latents_});
   for (int64_t q = 0; q < qualities_; ++q) {
     inverse_scales_[q].fill_(1 / scales[static_cast<size_t>(q)]);
   }
-  inverse_scales_ = inverse_scales_.view({channels, 1, 1});
+  inverse_scales_ = inverse_scales_.view({channels, 1, 1}).to(device);
   const double slope = std::pow(kFirstSlope, 1.0 / kLayers);
   for (size_t k = 0; k < kLayers; ++k) {
     // A row of the matrix sums over kFilters[k] equal inputs, so the slopes multiply as wanted.
@@ -36,7 +36,7 @@ EntropyBottleneck::EntropyBottleneck(const std::vector<double>& scales, int64_t 
     parameters_.push_back((uniform * 2 - 1) * range);
     if (k + 1 < kLayers) parameters_.push_back(torch::zeros({channels, kFilters[k + 1], 1}));
   }
-  for (auto& p : parameters_) p.requires_grad_(true);
+  for (auto& p : parameters_) p = p.to(device).requires_grad_(true);
 }
 
 torch::Tensor EntropyBottleneck::Logits(torch::Tensor x) const {

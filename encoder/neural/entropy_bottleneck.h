@@ -15,8 +15,9 @@ namespace nwc {
 class EntropyBottleneck {
  public:
   // `scales[q]`: the standard deviation that latents of quality q begin with; the nets see latents
-  // divided by it. Draws from `generator`.
-  EntropyBottleneck(const std::vector<double>& scales, int64_t latents, at::Generator generator);
+  // divided by it. Draws from `generator`, of the CPU.
+  EntropyBottleneck(const std::vector<double>& scales, int64_t latents, at::Generator generator,
+                    torch::Device device = torch::kCPU);
 
   // latents: qualities × n × latents, noisy or integer. Gives bits, of the same shape: −log2 of the
   // probability of the unit interval around each, at most kMaxBits.

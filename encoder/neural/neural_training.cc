@@ -5,6 +5,7 @@
 #include <cmath>
 #include <new>
 
+#include "encoder/models/device.h"
 #include "encoder/neural/chunk_pool.h"
 #include "encoder/neural/codec_export.h"
 #include "encoder/neural/codec_trainer.h"
@@ -78,8 +79,9 @@ class Run {
 Result<NeuralTrainingResult> TrainOn(const std::vector<const TensorSource*>& sources,
                                      const NeuralTrainingOptions& options, ByteSpan resume,
                                      const NeuralTrainingHooks& hooks) {
+  NWC_ASSIGN_OR_RETURN(const torch::Device device, OpenDevice(options.device));
   NWC_ASSIGN_OR_RETURN(ChunkPool pool, CollectChunks(sources, options.chunk, options.pool_weights));
-  CodecTrainer trainer(options, std::move(pool));
+  CodecTrainer trainer(options, std::move(pool), device);
   if (!resume.empty()) NWC_RETURN_IF_ERROR(trainer.Restore(resume));
   NWC_RETURN_IF_ERROR(Run(options, hooks, &trainer).Train());
   NWC_ASSIGN_OR_RETURN(NeuralTrainingResult result, ExportCodec(options, &trainer));
