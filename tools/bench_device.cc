@@ -113,8 +113,10 @@ Status BenchDevice(const BenchArguments& arguments) {
     progress.Update("measuring", what, step, kDeviceSteps);
     return StopRequested() ? Status(ErrorCode::kCancelled, "stopped") : Status();
   };
+  DeviceBenchOptions options;
+  options.runs = arguments.runs;
   NWC_ASSIGN_OR_RETURN(const DeviceSpeeds speeds,
-                       MeasureDevice(device.get(), *model, arguments.runs, begin));
+                       MeasureDevice(device.get(), *model, options, begin));
   progress.Update("measuring", "done", kDeviceSteps, kDeviceSteps);
   progress.EndLine();
   return PrintOut(arguments.json ? FormatDeviceJson(speeds, model->path(), arguments.runs)

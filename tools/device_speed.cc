@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kSampleBytes = 512 << 20;  // decoded, a profile
 constexpr size_t kPieceBytes = 8 << 20;       // the largest read of DeviceLoader
 constexpr size_t kCeilingBytes = 64 << 20;
+constexpr int kMaxRepeats = 64;  // of a sample that is small
 
 // Tensors as they are stored, and their numbers in the model.
 struct Sample {
@@ -66,16 +67,23 @@ class DecodeStage {
     NWC_ASSIGN_OR_RETURN(auto decoder, DeviceTensorDecoder::Create(device_, info, tensor.side(),
                                                                    std::move(codec), nullptr));
     NWC_ASSIGN_OR_RETURN(DeviceBuffer out, DeviceBuffer::Allocate(device_, info.decoded_bytes()));
+    const ByteSpan stored = tensor.stored.span();
+    NWC_ASSIGN_OR_RETURN(DeviceBuffer there, DeviceBuffer::CopyOf(device_, stored, nullptr));
+    uint64_t latent_bytes = 0;
+    for (size_t c = 0; c < info.chunks.size(); ++c) {
+      latent_bytes += DecodeBatch::LatentBytes(*decoder, c);
+    }
+    NWC_ASSIGN_OR_RETURN(DeviceBuffer latents, DeviceBuffer::Allocate(device_, latent_bytes));
+    uint64_t latents_at = 0;
     for (size_t c = 0; c < info.chunks.size(); ++c) {
       const ByteSpan bytes = tensor.chunk(c);
-      NWC_ASSIGN_OR_RETURN(DeviceBuffer there, DeviceBuffer::CopyOf(device_, bytes, nullptr));
-      NWC_ASSIGN_OR_RETURN(DeviceBuffer latents,
-                           DeviceBuffer::Allocate(device_, DecodeBatch::LatentBytes(*decoder, c)));
-      batch_.Add({decoder.get(), c, bytes, there.address(), WholeSlice(info), out.address(),
-                  latents.address()});
-      buffers_.push_back(std::move(there));
-      buffers_.push_back(std::move(latents));
+      const auto at = static_cast<size_t>(bytes.data() - stored.data());
+      batch_.Add({decoder.get(), c, bytes, there.address() + at, WholeSlice(info), out.address(),
+                  latents.address() + latents_at});
+      latents_at += DecodeBatch::LatentBytes(*decoder, c);
     }
+    buffers_.push_back(std::move(there));
+    buffers_.push_back(std::move(latents));
     ++speed_.tensors;
     speed_.weights += info.weights();
     speed_.stored_bytes += info.payload_bytes();
@@ -97,6 +105,7 @@ class DecodeStage {
     return speed_;
   }
   [[nodiscard]] bool empty() const { return speed_.tensors == 0; }
+  [[nodiscard]] uint64_t decoded_bytes() const { return speed_.decoded_bytes; }
 
  private:
   DeviceRuntime* device_;
@@ -106,21 +115,33 @@ class DecodeStage {
   std::vector<std::unique_ptr<DeviceTensorDecoder>> decoders_;
 };
 
+// The sample again and again, each time in memory of its own, until it fills the device.
+Status FillStage(const Sample& sample, Profile profile, uint64_t decoded_bytes, ModelCodecs* codecs,
+                 DecodeStage* stage) {
+  for (int repeat = 0; repeat < kMaxRepeats; ++repeat) {
+    for (size_t i = 0; i < sample.tensors.size(); ++i) {
+      if (sample.tensors[i].info->profile() != profile) continue;
+      NWC_ASSIGN_OR_RETURN(DeviceCodec codec, codecs->Of(sample.numbers[i], nullptr));
+      NWC_RETURN_IF_ERROR(stage->Add(sample.tensors[i], std::move(codec)));
+    }
+    if (stage->empty() || stage->decoded_bytes() >= decoded_bytes) break;
+  }
+  return {};
+}
+
 Status MeasureDecoding(DeviceRuntime* device, const ModelLoader& model, const Sample& sample,
-                       int runs, std::vector<DeviceDecodeSpeed>* speeds) {
+                       const DeviceBenchOptions& options, std::vector<DeviceDecodeSpeed>* speeds) {
   ModelCodecs codecs(device, &model);
   for (const Profile profile : {Profile::kStream, Profile::kExact, Profile::kNwc, Profile::kRaw}) {
     for (const auto arithmetic : {NeuralArithmetic::kSpecified, NeuralArithmetic::kTensorCores}) {
       const bool tensor_cores = arithmetic == NeuralArithmetic::kTensorCores;
       if (tensor_cores && profile != Profile::kNwc) continue;
       DecodeStage stage(device, arithmetic);
-      for (size_t i = 0; i < sample.tensors.size(); ++i) {
-        if (sample.tensors[i].info->profile() != profile) continue;
-        NWC_ASSIGN_OR_RETURN(DeviceCodec codec, codecs.Of(sample.numbers[i], nullptr));
-        NWC_RETURN_IF_ERROR(stage.Add(sample.tensors[i], std::move(codec)));
-      }
+      // Nets have enough to do with any sample.
+      const uint64_t least = profile == Profile::kNwc ? 0 : options.decoded_bytes;
+      NWC_RETURN_IF_ERROR(FillStage(sample, profile, least, &codecs, &stage));
       if (stage.empty()) continue;
-      NWC_ASSIGN_OR_RETURN(const Speed speed, stage.Measure(runs));
+      NWC_ASSIGN_OR_RETURN(const Speed speed, stage.Measure(options.runs));
       speeds->push_back({profile, tensor_cores, speed});
     }
   }
@@ -204,8 +225,9 @@ Result<Speed> MeasureLoad(DeviceRuntime* device, const ModelLoader& model, int r
 }  // namespace
 
 Result<DeviceSpeeds> MeasureDevice(
-    DeviceRuntime* device, const ModelLoader& model, int runs,
+    DeviceRuntime* device, const ModelLoader& model, const DeviceBenchOptions& options,
     const std::function<Status(const char* what, uint64_t step)>& begin) {
+  const int runs = options.runs;
   DeviceSpeeds speeds;
   speeds.device = device->name();
   speeds.io = model.io_description();
@@ -222,7 +244,7 @@ Result<DeviceSpeeds> MeasureDevice(
                        MeasureCopy(device, kPieceBytes, kCeilingBytes / kPieceBytes, runs));
   NWC_ASSIGN_OR_RETURN(speeds.ceiling, MeasureCopy(device, kCeilingBytes, 1, runs));
   NWC_RETURN_IF_ERROR(begin("decode", 5));
-  NWC_RETURN_IF_ERROR(MeasureDecoding(device, model, sample, runs, &speeds.decode));
+  NWC_RETURN_IF_ERROR(MeasureDecoding(device, model, sample, options, &speeds.decode));
   NWC_RETURN_IF_ERROR(begin("load", 6));
   NWC_ASSIGN_OR_RETURN(speeds.load, MeasureLoad(device, model, runs, false));
   return speeds;

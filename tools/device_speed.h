@@ -30,11 +30,18 @@ struct DeviceSpeeds {
   std::string io;                         // how the file was read
 };
 
+struct DeviceBenchOptions {
+  int runs = 5;
+  // Kernels are measured on the sample repeated in memory of its own until it decodes to this,
+  // or 64 times: it should be many times what the device decodes at once and its caches hold.
+  uint64_t decoded_bytes = 2ull << 30;
+};
+
 // Each speed is the median of `runs`. Before a stage `begin` is called with its name and number; an
 // error of it ends the measurement. kCorrupt (R29) when a tensor decodes to other bytes than the
 // file says.
 Result<DeviceSpeeds> MeasureDevice(
-    DeviceRuntime* device, const ModelLoader& model, int runs,
+    DeviceRuntime* device, const ModelLoader& model, const DeviceBenchOptions& options,
     const std::function<Status(const char* what, uint64_t step)>& begin);
 inline constexpr uint64_t kDeviceSteps = 7;
 

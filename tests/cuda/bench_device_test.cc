@@ -94,7 +94,7 @@ TEST(BenchDevice, EveryStageOfAModelIsMeasured) {
     EXPECT_EQ(step, ++steps);
     return {};
   };
-  const auto speeds = MeasureDevice(&device, **model, 1, begin);
+  const auto speeds = MeasureDevice(&device, **model, {1, 0}, begin);
   ASSERT_TRUE(speeds.ok()) << speeds.status().ToString();
   EXPECT_EQ(steps + 1, kDeviceSteps);
   EXPECT_EQ(speeds->tensors, (*model)->tensor_count());
@@ -114,12 +114,27 @@ TEST(BenchDevice, EveryStageOfAModelIsMeasured) {
   EXPECT_EQ(device.objects(), 0u);
 }
 
+// Tiny tensors would be repeated millions of times to fill a device.
+TEST(BenchDevice, ASmallSampleIsRepeatedAFewTimes) {
+  const auto model = ModelLoader::Open(GOLDEN_FOLDER "/valid/neural_thin.nwc", {});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  HostDevice device;
+  const auto begin = [](const char*, uint64_t) { return Status(); };
+  const auto once = MeasureDevice(&device, **model, {1, 0}, begin);
+  const auto often = MeasureDevice(&device, **model, {1, 1 << 30}, begin);
+  ASSERT_TRUE(once.ok() && often.ok());
+  ASSERT_EQ(often->decode.back().profile, Profile::kRaw);
+  const uint64_t sample = once->decode.back().speed.decoded_bytes;
+  EXPECT_GT(often->decode.back().speed.decoded_bytes, sample);
+  EXPECT_LE(often->decode.back().speed.decoded_bytes, 64 * sample);
+}
+
 TEST(BenchDevice, WrongDecodedBytesEndIt) {
   const auto model = ModelLoader::Open(GOLDEN_FOLDER "/invalid/R29_stream.nwc", {});
   ASSERT_TRUE(model.ok());
   HostDevice device;
   const auto begin = [](const char*, uint64_t) { return Status(); };
-  EXPECT_EQ(MeasureDevice(&device, **model, 1, begin).status().rule(), 29);
+  EXPECT_EQ(MeasureDevice(&device, **model, {1, 0}, begin).status().rule(), 29);
 }
 
 }  // namespace
