@@ -16,27 +16,25 @@ extern __shared__ Vector16 dynamic_memory[];
 
 __device__ int WarpOfBlock() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
 
-// The whole block copies the tables that its chunks use. A Vector16 is two buckets.
-__device__ const AliasBucket* CopyTables(const AliasBucket* tables, const StreamBlock& block) {
-  const auto count = static_cast<uint32_t>(block.table_high - block.table_low + 1)
-                     << block.bucket_bits;
-  const auto* const source = reinterpret_cast<const Vector16*>(tables);
+// The whole block copies its window of the tables. A Vector16 is two buckets.
+__device__ void CopyWindow(const StreamBlock& block) {
+  const auto* const source = reinterpret_cast<const Vector16*>(block.tables + WindowBegin(block));
+  const auto count = static_cast<uint32_t>(WindowBuckets(block)) / 2;
   for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) dynamic_memory[i] = source[i];
   __syncthreads();
-  return reinterpret_cast<const AliasBucket*>(dynamic_memory);
 }
 
-template <DType kDType, bool kShared>
-__global__ void __launch_bounds__(kStreamWarps* kWarpLanes, 3)
+template <DType kDType>
+__global__ void __launch_bounds__(kStreamWarps* kWarpLanes, 2)
     StreamKernel(const StreamBlock* __restrict__ blocks) {
   __shared__ StreamWarpMemory memory[kStreamWarps];
   const StreamBlock block = blocks[blockIdx.x];
-  const AliasBucket* tables =
-      block.tables + (static_cast<size_t>(2 * block.table_low) << block.bucket_bits);
-  if constexpr (kShared) tables = CopyTables(tables, block);
+  CopyWindow(block);
+  const TableWindow tables(block, static_cast<uint32_t>(__cvta_generic_to_shared(dynamic_memory)));
   const auto number = static_cast<uint32_t>(WarpOfBlock());
   if (number >= block.job_count) return;
-  const StreamJob job = block.jobs[number];
+  // Not a copy: what is used once a stripe or a row of blocks would take registers from the rest.
+  const StreamJob& job = block.jobs[number];
   DeviceWarp<StreamLane> warp;
   const uint32_t rule = DecodeStreamChunk<kDType>(warp, job, block, tables, &memory[number]);
   warp.Each([&](StreamLane&, int id) {
@@ -120,14 +118,10 @@ cudaError_t AllowShared(Kernel kernel, uint32_t bytes) {
 template <DType kDType>
 cudaError_t LaunchStream(const DecodeLaunch& launch, cudaStream_t stream) {
   const auto* const blocks = static_cast<const StreamBlock*>(launch.items);
-  constexpr int kThreads = kStreamWarps * kWarpLanes;
-  if (launch.shared_bytes == 0) {
-    StreamKernel<kDType, false><<<launch.count, kThreads, 0, stream>>>(blocks);
-    return cudaGetLastError();
-  }
-  const cudaError_t error = AllowShared(StreamKernel<kDType, true>, kMaxSharedTableBytes);
+  const cudaError_t error = AllowShared(StreamKernel<kDType>, launch.shared_bytes);
   if (error != cudaSuccess) return error;
-  StreamKernel<kDType, true><<<launch.count, kThreads, launch.shared_bytes, stream>>>(blocks);
+  StreamKernel<kDType>
+      <<<launch.count, launch.warps * kWarpLanes, launch.shared_bytes, stream>>>(blocks);
   return cudaGetLastError();
 }
 

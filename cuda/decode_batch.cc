@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "cuda/neural_net.h"
 #include "cuda/neural_tensor.h"
+#include "cuda/stream_decode.h"
 
 namespace nwc {
 namespace {
@@ -18,20 +20,21 @@ constexpr size_t kChunkBytes = sizeof(uint32_t) + std::max({sizeof(StreamJob) + 
                                                             sizeof(ExactJob), sizeof(NeuralJob)});
 constexpr size_t kParts = 5;  // each begins aligned
 
-uint32_t TableBytes(const StreamBlock& block) {
-  return static_cast<uint32_t>(
-      (sizeof(AliasBucket) * 2 * static_cast<size_t>(block.table_high - block.table_low + 1))
-      << block.bucket_bits);
+// A chunk's blocks fill this many multiprocessors before they get more warps: copies of the tables
+// cost less than multiprocessors that idle.
+constexpr size_t kSpreadBlocks = 64;
+
+uint32_t PairBytes(int bucket_bits) {  // tables (t, 0) and (t, 1)
+  return static_cast<uint32_t>(2 * sizeof(AliasBucket)) << bucket_bits;
 }
 
-// Whether the blocks of two jobs of one tensor can be one.
-bool Joins(const StreamBlock& block, const StreamBlock& next) {
-  if (block.job_count == kStreamWarps || block.bucket_bits != next.bucket_bits) return false;
-  StreamBlock joined = block;
-  joined.table_low = std::min(block.table_low, next.table_low);
-  joined.table_high = std::max(block.table_high, next.table_high);
-  const uint32_t alone = std::max(TableBytes(block), TableBytes(next));
-  return TableBytes(joined) <= std::max(alone, kMaxSharedTableBytes);
+// Half of what a multiprocessor has, less what blocks have of their own, so that two fit.
+uint32_t WindowBytes(size_t max_shared_bytes) {
+  constexpr size_t kReserved = 1024;  // by CUDA, a block
+  constexpr size_t kOwn = kStreamWarps * sizeof(StreamWarpMemory) + kReserved;
+  const size_t least = PairBytes(kMaxBucketBits);
+  const size_t half = max_shared_bytes / 2;
+  return static_cast<uint32_t>(half < kOwn + least ? least : (half - kOwn) / least * least);
 }
 
 // Places `items` in the description; their address on the device.
@@ -56,6 +59,9 @@ void ForEachRun(size_t count, const Key& key, const Body& body) {
 }
 
 }  // namespace
+
+DecodeBatch::DecodeBatch(size_t max_shared_bytes, NeuralArithmetic arithmetic)
+    : arithmetic_(arithmetic), window_bytes_(WindowBytes(max_shared_bytes)) {}
 
 size_t DecodeBatch::MaxDescriptionBytes(size_t chunk_count) {
   return chunk_count * kChunkBytes + kParts * kAlignment;
@@ -124,12 +130,12 @@ void DecodeBatch::Add(const BatchChunk& chunk) {
       StreamEntry entry{};
       entry.rule_index = rule_index;
       entry.decoder = chunk.decoder;
-      entry.job = chunk.decoder->MakeStreamJob(chunk.number, &entry.block);
+      entry.job = chunk.decoder->MakeStreamJob(chunk.number, &entry.reach);
       static_cast<ChunkJob&>(entry.job) = job;
       // What is out of range is rejected by the kernel: it differs from the block's.
-      entry.block.bucket_bits = std::clamp<int>(chunk.host_bytes.empty() ? 0 : chunk.host_bytes[0],
-                                                kMinBucketBits, kMaxBucketBits);
-      entry.block.tables = chunk.decoder->codec().stream->buckets(entry.block.bucket_bits);
+      entry.bucket_bits = std::clamp<int>(chunk.host_bytes.empty() ? 0 : chunk.host_bytes[0],
+                                          kMinBucketBits, kMaxBucketBits);
+      entry.tables = chunk.decoder->codec().stream->buckets(entry.bucket_bits);
       stream_.push_back(entry);
       return;
     }
@@ -143,48 +149,69 @@ void DecodeBatch::Add(const BatchChunk& chunk) {
   }
 }
 
+// But for the jobs. Where not all tables fit, the window lies about the middle.
+StreamBlock DecodeBatch::MakeStreamBlock(std::span<const StreamEntry> entries) const {
+  int low = kTableCount, high = 0, middles = 0;
+  for (const StreamEntry& entry : entries) {
+    low = std::min(low, entry.reach.span.low);
+    high = std::max(high, entry.reach.span.high);
+    middles += entry.reach.middle;
+  }
+  StreamBlock block{};
+  block.job_count = static_cast<uint32_t>(entries.size());
+  block.tables = entries.front().tables;
+  block.bucket_bits = entries.front().bucket_bits;
+  const auto fit = static_cast<int>(window_bytes_ / PairBytes(block.bucket_bits));
+  block.window_count = std::min(high - low + 1, fit);
+  block.window_low = std::clamp(middles / static_cast<int>(entries.size()) - fit / 2, low,
+                                high - block.window_count + 1);
+  return block;
+}
+
+// Blocks of chunks that use the same tables, those of a launch next to each other.
 void DecodeBatch::DescribeStream(MutableByteSpan out, DeviceAddress device, size_t* at) {
-  // Blocks as runs of neighbouring chunks of one tensor, those of a launch next to each other.
+  const auto dtype_of = [](const StreamEntry& entry) { return entry.decoder->tensor().dtype; };
+  const auto order = [&](const StreamEntry& e) {
+    return std::tuple(dtype_of(e), e.tables, e.reach.middle, e.rule_index);
+  };
+  std::sort(stream_.begin(), stream_.end(),
+            [&](const auto& a, const auto& b) { return order(a) < order(b); });
   std::vector<StreamJob> jobs;
-  std::vector<StreamBlock> blocks;
-  std::vector<std::pair<DType, bool>> keys;  // dtype, whether the tables fit in shared memory
-  std::vector<size_t> first_job;
-  const DeviceTensorDecoder* last = nullptr;
+  jobs.reserve(stream_.size());
   for (StreamEntry& entry : stream_) {
     entry.job.rule = reinterpret_cast<uint32_t*>(device.value) + entry.rule_index;
     jobs.push_back(entry.job);
-    if (last != entry.decoder || !Joins(blocks.back(), entry.block)) {
-      blocks.push_back(entry.block);
-      first_job.push_back(jobs.size() - 1);
-      keys.emplace_back(entry.decoder->tensor().dtype, false);
-    }
-    last = entry.decoder;
-    StreamBlock& block = blocks.back();
-    block.table_low = std::min(block.table_low, entry.block.table_low);
-    block.table_high = std::max(block.table_high, entry.block.table_high);
-    ++block.job_count;
-    keys.back().second = TableBytes(block) <= kMaxSharedTableBytes;
   }
   const StreamJob* const device_jobs = Place(jobs, out, device, at);
-  std::vector<size_t> order(blocks.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    order[i] = i;
-    blocks[i].jobs = device_jobs + first_job[i];
+  const size_t warps =
+      std::clamp<size_t>(DivideRoundingUp(stream_.size(), kSpreadBlocks), 1, kStreamWarps);
+  std::vector<StreamBlock> blocks;
+  std::vector<DType> dtypes;
+  for (size_t first = 0, end; first < stream_.size(); first = end) {
+    const auto same = [&](const StreamEntry& e) {
+      return dtype_of(e) == dtype_of(stream_[first]) && e.tables == stream_[first].tables;
+    };
+    end = first + 1;
+    while (end < stream_.size() && end - first < warps && same(stream_[end])) ++end;
+    blocks.push_back(MakeStreamBlock(std::span(stream_).subspan(first, end - first)));
+    blocks.back().jobs = device_jobs + first;
+    dtypes.push_back(dtype_of(stream_[first]));
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return keys[a] < keys[b]; });
-  std::vector<StreamBlock> sorted;
-  for (const size_t i : order) sorted.push_back(blocks[i]);
-  const StreamBlock* const device_blocks = Place(sorted, out, device, at);
-  const auto key = [&](size_t i) { return keys[order[i]]; };
-  ForEachRun(order.size(), key, [&](size_t first, size_t end) {
-    DecodeLaunch launch{KernelId::kStream, key(first).first, device_blocks + first,
-                        static_cast<uint32_t>(end - first)};
-    for (size_t i = first; key(first).second && i < end; ++i) {
-      launch.shared_bytes = std::max(launch.shared_bytes, TableBytes(sorted[i]));
-    }
-    launches_.push_back(launch);
-  });
+  const StreamBlock* const device_blocks = Place(blocks, out, device, at);
+  ForEachRun(
+      blocks.size(), [&](size_t i) { return dtypes[i]; },
+      [&](size_t first, size_t end) {
+        DecodeLaunch launch{KernelId::kStream, dtypes[first], device_blocks + first,
+                            static_cast<uint32_t>(end - first)};
+        for (size_t i = first; i < end; ++i) {
+          const StreamBlock& block = blocks[i];
+          const auto bytes =
+              static_cast<uint32_t>(block.window_count) * PairBytes(block.bucket_bits);
+          launch.shared_bytes = std::max(launch.shared_bytes, bytes);
+          launch.warps = std::max(launch.warps, block.job_count);
+        }
+        launches_.push_back(launch);
+      });
 }
 
 // Sorts the jobs by dtype.

@@ -1,6 +1,6 @@
 // Chunks that are decoded together: from index and bytes to the jobs of a few launches.
 //
-//   DecodeBatch batch;
+//   DecodeBatch batch(runtime->max_shared_bytes(), arithmetic);
 //   batch.Add(chunk);                             // for each
 //   batch.Describe(pinned, in_device_memory);     // then copy description_bytes() there
 //   batch.Launch(runtime, stream);
@@ -36,8 +36,8 @@ class DecodeBatch {
   static constexpr size_t kLatentAlignment = 16;
   static constexpr size_t kHostBytes = 1;  // of a chunk, that the host must have
 
-  explicit DecodeBatch(NeuralArithmetic arithmetic = NeuralArithmetic::kSpecified)
-      : arithmetic_(arithmetic) {}
+  // A device that gives a block `max_shared_bytes` of shared memory.
+  DecodeBatch(size_t max_shared_bytes, NeuralArithmetic arithmetic);
 
   void Add(const BatchChunk& chunk);
   [[nodiscard]] size_t chunk_count() const { return chunks_.size(); }
@@ -72,7 +72,9 @@ class DecodeBatch {
     uint32_t rule_index;
     const DeviceTensorDecoder* decoder;
     StreamJob job;
-    StreamBlock block;  // of this job alone
+    int bucket_bits;
+    const AliasBucket* tables;  // of these
+    TableReach reach;
   };
   template <typename Job>
   struct Entry {
@@ -81,6 +83,7 @@ class DecodeBatch {
     Job job;
   };
 
+  [[nodiscard]] StreamBlock MakeStreamBlock(std::span<const StreamEntry> entries) const;
   void DescribeStream(MutableByteSpan out, DeviceAddress device, size_t* at);
   template <typename Job>
   const Job* PlaceJobs(std::vector<Entry<Job>>* entries, MutableByteSpan out, DeviceAddress device,
@@ -89,6 +92,7 @@ class DecodeBatch {
   void DescribeNeural(MutableByteSpan out, DeviceAddress device, size_t* at);
 
   const NeuralArithmetic arithmetic_;
+  const uint32_t window_bytes_;  // of tables, for a block
   std::vector<Chunk> chunks_;
   std::vector<RowCopy> raw_;
   std::vector<StreamEntry> stream_;

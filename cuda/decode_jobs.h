@@ -38,20 +38,23 @@ struct StreamJob : ChunkJob {
   const LineFacts* row_facts;     // rows
   const LineFacts* column_facts;  // columns
   uint32_t min_bucket_bits;       // fewer break R24
+  // The trellis: for parity p and state s the nibble s of next[p], with q of the new state in its
+  // top bit; rotated left by 2, so that 4s and 32q come out in their places.
+  uint32_t next[2];
+  int32_t offset1, offset2;
 };
 
-inline constexpr int kStreamWarps = 8;  // of a block, each with a chunk of its own
+inline constexpr int kStreamWarps = 16;  // of a block at most, each with a chunk of its own
 
-// The chunks of one block, all with the same tables.
+// The chunks of one block, all with the same tables. Those of window_low … window_low +
+// window_count - 1 are copied into shared memory; chunks may meet others.
 struct StreamBlock {
   const StreamJob* jobs;
-  uint32_t job_count;             // 1 … kStreamWarps
-  const AliasBucket* tables;      // table (t, q) of bucket_bits at (2t + q) << bucket_bits, all t
-  int32_t bucket_bits;            // of every chunk; another in a chunk's header breaks R23
-  int32_t table_low, table_high;  // smallest and largest t that the chunks meet
-  uint32_t next[2];  // trellis: for parity p and state s the nibble s of next[p], with q of the new
-                     // state in its top bit
-  int32_t offset1, offset2;
+  uint32_t job_count;         // 1 … kStreamWarps
+  const AliasBucket* tables;  // table (t, q) of bucket_bits at (2t + q) << bucket_bits, all t
+  int32_t bucket_bits;        // of every chunk; another in a chunk's header breaks R23
+  int32_t window_low;
+  int32_t window_count;  // at least 1
 };
 
 struct ExactJob : ChunkJob {};

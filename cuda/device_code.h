@@ -19,10 +19,13 @@
 #define NWC_DEVICE __device__
 #define NWC_DEVICE_INLINE __device__ __forceinline__
 #define NWC_UNROLL _Pragma("unroll")
+#define NWC_PRAGMA(text) _Pragma(#text)
+#define NWC_UNROLL_BY(count) NWC_PRAGMA(unroll count)
 #else
 #define NWC_DEVICE
 #define NWC_DEVICE_INLINE inline
 #define NWC_UNROLL
+#define NWC_UNROLL_BY(count)
 #endif
 
 namespace nwc {
@@ -75,6 +78,14 @@ NWC_DEVICE_INLINE uint32_t LowestBit(uint32_t bits) {
 // How many lanes before `id` are in the mask.
 NWC_DEVICE_INLINE uint32_t RankInMask(uint32_t mask, int id) {
   return CountOnes(mask & ((1u << id) - 1));
+}
+
+NWC_DEVICE_INLINE uint32_t RotateRight(uint32_t bits, uint32_t count) {
+#ifdef __CUDA_ARCH__
+  return __funnelshift_r(bits, bits, count);
+#else
+  return std::rotr(bits, static_cast<int>(count));
+#endif
 }
 
 template <typename T>

@@ -1,6 +1,8 @@
 #include "cuda/device_codec.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -71,14 +73,18 @@ std::vector<Vector16> TensorWeights(const NeuralCodec& codec) {
   return tiles;
 }
 
-// Nibble s: the state that follows s on parity p, its quantiser in the top bit.
+// StreamJob::next.
 uint32_t PackedNext(const Trellis& trellis, int parity) {
   uint32_t packed = 0;
   for (int s = 0; s < trellis.states; ++s) {
     const int next = trellis.Next(s, parity);
     packed |= static_cast<uint32_t>(next | trellis.Quantizer(next) << 3) << (4 * s);
   }
-  return packed;
+  return std::rotl(packed, 2);
+}
+
+int64_t SumOf(std::span<const int16_t> codes) {
+  return std::accumulate(codes.begin(), codes.end(), int64_t{0});
 }
 
 }  // namespace
@@ -217,25 +223,24 @@ Status DeviceTensorDecoder::AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan si
   return {};
 }
 
-StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, StreamBlock* block) const {
+StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, TableReach* reach) const {
   const TileRange tile = tensor_->Tile(number);
-  const TableSpan span =
-      TableSpanOf(std::span(row_table_).subspan(tile.row_begin, tile.rows()),
-                  std::span(column_table_).subspan(tile.column_begin, tile.columns()));
+  const auto rows = std::span(row_table_).subspan(tile.row_begin, tile.rows());
+  const auto columns = std::span(column_table_).subspan(tile.column_begin, tile.columns());
+  reach->span = TableSpanOf(rows, columns);
+  reach->middle = static_cast<int>(SumOf(rows) / static_cast<int64_t>(rows.size()) +
+                                   SumOf(columns) / static_cast<int64_t>(columns.size()));
   const StreamInfo& info = *tensor_->stream;
   const Trellis& trellis = kTrellises[info.trellis];
-  *block = {};
-  block->table_low = span.low;
-  block->table_high = span.high;
-  block->next[0] = PackedNext(trellis, 0);
-  block->next[1] = PackedNext(trellis, 1);
-  block->offset1 = info.offset1;
-  block->offset2 = info.offset2;
   StreamJob job{};
+  job.next[0] = PackedNext(trellis, 0);
+  job.next[1] = PackedNext(trellis, 1);
+  job.offset1 = info.offset1;
+  job.offset2 = info.offset2;
   job.row_facts = row_facts_.as<LineFacts>() + tile.row_begin;
   job.column_facts = column_facts_.as<LineFacts>() + tile.column_begin;
   job.min_bucket_bits =
-      static_cast<uint32_t>(codec_.stream->tables().BucketBits(span.low, span.high));
+      static_cast<uint32_t>(codec_.stream->tables().BucketBits(reach->span.low, reach->span.high));
   return job;
 }
 

@@ -8,6 +8,7 @@
 #include "cuda/decode_jobs.h"
 #include "cuda/device_memory.h"
 #include "format/format.h"
+#include "format/stream_chunk.h"
 
 namespace nwc {
 
@@ -51,6 +52,12 @@ struct DeviceCodec {
   std::shared_ptr<const DeviceNeuralCodec> neural;
 };
 
+// Which tables a chunk meets.
+struct TableReach {
+  TableSpan span;
+  int middle = 0;  // a mean: most look-ups are near it
+};
+
 // One tensor: its codec and its side information. Immutable.
 class DeviceTensorDecoder {
  public:
@@ -65,7 +72,7 @@ class DeviceTensorDecoder {
   [[nodiscard]] const DeviceCodec& codec() const { return codec_; }
 
   // Jobs for chunk `number` of the tensor, without what is the same for all profiles (ChunkJob).
-  [[nodiscard]] StreamJob MakeStreamJob(size_t number, StreamBlock* block) const;
+  [[nodiscard]] StreamJob MakeStreamJob(size_t number, TableReach* reach) const;
   [[nodiscard]] NeuralJob MakeNeuralJob(size_t number) const;
 
  private:

@@ -205,7 +205,8 @@ bool DevicePipeline::CanLaunch() const {
 
 Status DevicePipeline::LaunchRead(size_t number) {
   const FetchRead& read = plan_.fetch.reads[number];
-  Batch& batch = batches_.emplace_back(input_.options->arithmetic);
+  Batch& batch =
+      batches_.emplace_back(input_.runtime->max_shared_bytes(), input_.options->arithmetic);
   batch.read = number;
   NWC_ASSIGN_OR_RETURN(batch.copied, OwnedEvent::Create(input_.runtime));
   NWC_ASSIGN_OR_RETURN(batch.done, OwnedEvent::Create(input_.runtime));

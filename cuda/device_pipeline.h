@@ -76,7 +76,8 @@ class DevicePipeline {
   };
   // A read between its copy and the end of its decoding.
   struct Batch {
-    explicit Batch(NeuralArithmetic arithmetic) : decode(arithmetic) {}
+    Batch(size_t max_shared_bytes, NeuralArithmetic arithmetic)
+        : decode(max_shared_bytes, arithmetic) {}
     size_t read = 0;
     DecodeBatch decode;
     bool bytes_sent = false;  // the copy stream has the read on its way to the device

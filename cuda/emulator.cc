@@ -15,20 +15,15 @@ namespace nwc {
 namespace {
 
 template <DType kDType>
-void EmulateStreamBlock(const StreamBlock& block, uint32_t shared_bytes) {
-  const AliasBucket* const first =
-      block.tables + (static_cast<size_t>(2 * block.table_low) << block.bucket_bits);
-  // A copy of just the tables that are in use: a look-up beyond them is seen by AddressSanitizer.
-  std::vector<AliasBucket> shared;
-  if (shared_bytes != 0) {
-    const auto tables = static_cast<size_t>(2 * (block.table_high - block.table_low + 1));
-    shared.assign(first, first + (tables << block.bucket_bits));
-  }
+void EmulateStreamBlock(const StreamBlock& block) {
+  // A copy of just the window: a look-up beyond it is seen by AddressSanitizer.
+  const AliasBucket* const first = block.tables + WindowBegin(block);
+  const std::vector<AliasBucket> shared(first, first + WindowBuckets(block));
+  const TableWindow tables(block, shared.data());
   for (uint32_t i = 0; i < block.job_count; ++i) {
     EmulatedWarp<StreamLane> warp;
     StreamWarpMemory memory;
-    *block.jobs[i].rule = DecodeStreamChunk<kDType>(
-        warp, block.jobs[i], block, shared_bytes != 0 ? shared.data() : first, &memory);
+    *block.jobs[i].rule = DecodeStreamChunk<kDType>(warp, block.jobs[i], block, tables, &memory);
   }
 }
 
@@ -38,8 +33,7 @@ void EmulateItem(const DecodeLaunch& launch, uint32_t i) {
   const auto* const neural = static_cast<const NeuralJob*>(launch.items) + i;
   switch (launch.kernel) {
     case KernelId::kStream:
-      return EmulateStreamBlock<kDType>(static_cast<const StreamBlock*>(launch.items)[i],
-                                        launch.shared_bytes);
+      return EmulateStreamBlock<kDType>(static_cast<const StreamBlock*>(launch.items)[i]);
     case KernelId::kExact: {
       EmulatedWarp<ExactLane> warp;
       ExactWarpMemory memory;

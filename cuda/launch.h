@@ -22,14 +22,11 @@ struct DecodeLaunch {
   DType dtype = DType::kBF16;   // F16, BF16 or F32
   const void* items = nullptr;  // in device memory, at a multiple of 16
   uint32_t count = 0;           // at least 1
-  // kStream: of shared memory for the tables of a block, or 0: they are read where they are.
-  // Otherwise, for the net: of shared memory.
+  // Of a block, shared memory. kStream: for its largest window of tables; the net: for all it
+  // needs.
   uint32_t shared_bytes = 0;
+  uint32_t warps = 0;                // kStream: jobs of the block that has most
   uint32_t largest_group_count = 0;  // the net: groups of vectors of the item that has most
 };
-
-// Bytes of shared memory that a block may use for its tables; more tables are read from global
-// memory.
-inline constexpr uint32_t kMaxSharedTableBytes = 64 << 10;
 
 }  // namespace nwc

@@ -4,21 +4,28 @@
 
 #include "cuda/decode_jobs.h"
 #include "cuda/device_code.h"
+#include "cuda/table_window.h"
 #include "cuda/tile_writer.h"
 #include "cuda/word_ring.h"
 #include "format/synthesis.h"
 
 namespace nwc {
 
+inline constexpr uint32_t kStreamUnroll = 4;  // lines
+inline constexpr uint32_t kStageLines = LineStage<uint16_t>::kLines;
+
 struct StreamLane : RansLane {
-  uint32_t state;  // of the trellis; its top bit (8) is the quantiser
-  LineFacts column;
+  uint32_t trellis;  // 4s + 32q of its state s and quantiser q; higher and lower bits are anything
+  float column_factor;
+  int column_table;    // less the window's low
+  LineFacts next_row;  // of one of the lines that fill the stage next
 };
 
 // Shared memory of one warp.
 struct alignas(16) StreamWarpMemory {
   uint8_t stage[kStageBytes];
   uint8_t ring[WordRing::kBytes];
+  LineFacts rows[kStageLines];  // of the lines that fill the stage
 };
 
 // Byte offsets of the parts of a chunk.
@@ -75,53 +82,93 @@ NWC_DEVICE void OverwriteExactly(Warp& warp, const ChunkJob& job, const StreamPa
   });
 }
 
-// The lines of one stripe; false as soon as words are missing.
-template <DType kDType, typename Warp>
-NWC_DEVICE_INLINE bool DecodeStripe(Warp& warp, const StreamJob& job, const StreamBlock& block,
-                                    const AliasBucket* tables, uint32_t stripe, WordRing& words,
-                                    uint8_t* stage_memory) {
-  using Bits = typename ElementOf<kDType>::Bits;
-  const LineStage<Bits> stage(stage_memory);
-  warp.Each([&](StreamLane& lane, int id) {
-    const uint32_t column = stripe + static_cast<uint32_t>(LanePosition(id));
-    lane.active = column < job.columns;
-    lane.state = 0;
-    lane.column = lane.active ? job.column_facts[column] : LineFacts{};
-  });
-  uint32_t stored = 0;
-  LineFacts row_facts = job.row_facts[0];
-  for (uint32_t row = 0; row < job.rows; ++row) {
-    const LineFacts facts = row_facts;
-    if (row + 1 < job.rows) row_facts = job.row_facts[row + 1];  // long before it is needed
-    warp.Each([&](StreamLane& lane, int id) {
-      if (!lane.active) return;
-      const int t =
-          Least(Greatest(facts.table + lane.column.table, block.table_low), block.table_high);
-      const int q = static_cast<int>(lane.state >> 3);
-      const AliasBucket* const table =
-          tables + (static_cast<uint32_t>(2 * (t - block.table_low) + q) << block.bucket_bits);
-      const auto k = static_cast<int8_t>(DecodeSymbol(table, block.bucket_bits, &lane.x));
-      const uint32_t nexts = (k & 1) != 0 ? block.next[1] : block.next[0];
-      lane.state = nexts >> (4 * (lane.state & 7)) & 15;
-      const int level = ReconstructionLevel(k, q, block.offset1, block.offset2);
-      stage.Put(row, LanePosition(id),
-                ElementBits<kDType>(Reconstruct(level, lane.column.factor, facts.factor)));
-    });
-    words.Renormalize(warp);
-    if (words.overrun()) return false;
-    if (LineStage<Bits>::Fills(row) || row + 1 == job.rows) {
-      StoreRows(warp, job, stage, stripe, stored, row);
-      stored = row + 1;
-    }
-  }
-  return true;
+// What a line's step needs beyond its lane: copies, that stay in registers.
+struct StreamLine {
+  TableWindow tables;
+  uint32_t next[2];
+  int offset1, offset2;
+};
+
+// One weight of a lane: its value, of a row with these facts.
+NWC_DEVICE_INLINE float DecodeWeight(const StreamLine& line, const LineFacts& row,
+                                     StreamLane* lane) {
+  const uint32_t q32 = lane->trellis & 32;
+  const auto k =
+      static_cast<int8_t>(line.tables.Decode(row.table + lane->column_table, q32, &lane->x));
+  const uint32_t nexts = (k & 1) != 0 ? line.next[1] : line.next[0];
+  lane->trellis = RotateRight(nexts, lane->trellis & 28);
+  // ReconstructionLevel without branches.
+  const int magnitude = k < 0 ? -k : k;
+  const int offset = magnitude == 1 ? line.offset1 : line.offset2;
+  const int level = 2 * kOffsetUnit * magnitude - offset - kOffsetUnit / 32 * static_cast<int>(q32);
+  const int some = k == 0 ? 0 : level;
+  return Reconstruct(k < 0 ? -some : some, lane->column_factor, row.factor);
 }
 
-// `tables` begins with those of block.table_low. Returns 0 or the rule that the chunk breaks, found
-// in the order in which the host's decoder looks.
+// The line at `slot` of the stage.
+template <DType kDType, bool kFull, typename Warp>
+NWC_DEVICE_INLINE void DecodeLine(Warp& warp, const StreamLine& line, uint32_t slot,
+                                  WordRing& words, StreamWarpMemory* memory) {
+  const LineStage<typename ElementOf<kDType>::Bits> stage(memory->stage);
+  const LineFacts row = memory->rows[slot];
+  warp.Each([&](StreamLane& lane, int id) {
+    if (!kFull && !lane.active) return;
+    stage.Put(slot, LanePosition(id), NumberBits<kDType>(DecodeWeight(line, row, &lane)));
+  });
+  words.Renormalize(warp);
+}
+
+// The facts of the lines from `row` on into memory->rows, and those of the lines after them on
+// their way into the lanes.
+template <uint32_t kLines, typename Warp>
+NWC_DEVICE_INLINE void NextRows(Warp& warp, const StreamJob& job, uint32_t row,
+                                StreamWarpMemory* memory) {
+  warp.Each([&](StreamLane& lane, int id) {
+    const auto own = static_cast<uint32_t>(id) % kLines;
+    memory->rows[own] = lane.next_row;
+    lane.next_row = job.row_facts[Least(row + kLines + own, job.rows - 1)];
+  });
+  warp.Sync();
+}
+
+// The lines of one stripe. That words are missing shows at the end: EndsRight.
+template <DType kDType, bool kFull, typename Warp>
+NWC_DEVICE_INLINE void DecodeStripe(Warp& warp, const StreamJob& job, const StreamLine& line,
+                                    uint32_t stripe, WordRing& words, StreamWarpMemory* memory) {
+  using Stage = LineStage<typename ElementOf<kDType>::Bits>;
+  constexpr uint32_t kLines = Stage::kLines;
+  warp.Each([&](StreamLane& lane, int id) {
+    const uint32_t column = stripe + static_cast<uint32_t>(LanePosition(id));
+    lane.active = kFull || column < job.columns;
+    lane.trellis = 0;
+    const LineFacts facts = lane.active ? job.column_facts[column] : LineFacts{};
+    lane.column_factor = facts.factor;
+    lane.column_table = facts.table - line.tables.low();
+    lane.next_row = job.row_facts[Least(static_cast<uint32_t>(id) % kLines, job.rows - 1)];
+  });
+  for (uint32_t row = 0; row < job.rows; row += kLines) {
+    NextRows<kLines>(warp, job, row, memory);
+    const uint32_t lines = Least(kLines, job.rows - row);
+    if (lines == kLines) {
+      NWC_UNROLL_BY(kStreamUnroll)
+      for (uint32_t i = 0; i < kLines; ++i) {
+        DecodeLine<kDType, kFull>(warp, line, i, words, memory);
+      }
+    } else {
+      NWC_UNROLL_BY(1)
+      for (uint32_t i = 0; i < lines; ++i) {
+        DecodeLine<kDType, kFull>(warp, line, i, words, memory);
+      }
+    }
+    StoreRows(warp, job, Stage(memory->stage), stripe, row, row + lines - 1);
+  }
+}
+
+// Returns 0 or the rule that the chunk breaks, found in the order in which the host's decoder
+// looks.
 template <DType kDType, typename Warp>
 NWC_DEVICE uint32_t DecodeStreamChunk(Warp& warp, const StreamJob& job, const StreamBlock& block,
-                                      const AliasBucket* tables, StreamWarpMemory* memory) {
+                                      const TableWindow& tables, StreamWarpMemory* memory) {
   using Bits = typename ElementOf<kDType>::Bits;
   StreamParts parts;
   if (!CutStreamChunk(job, block, sizeof(Bits), &parts)) return 23;
@@ -135,9 +182,12 @@ NWC_DEVICE uint32_t DecodeStreamChunk(Warp& warp, const StreamJob& job, const St
   if (static_cast<uint32_t>(block.bucket_bits) < job.min_bucket_bits) return 24;
   WordRing words(job, parts.words_at, parts.words, memory->ring);
   words.Begin(warp);
-  for (uint32_t stripe = 0; stripe < job.columns; stripe += kWarpLanes) {
-    if (!DecodeStripe<kDType>(warp, job, block, tables, stripe, words, memory->stage)) return 26;
+  const StreamLine line = {tables, {job.next[0], job.next[1]}, job.offset1, job.offset2};
+  const uint32_t full = job.columns / kWarpLanes * kWarpLanes;
+  for (uint32_t stripe = 0; stripe < full; stripe += kWarpLanes) {
+    DecodeStripe<kDType, true>(warp, job, line, stripe, words, memory);
   }
+  if (full < job.columns) DecodeStripe<kDType, false>(warp, job, line, full, words, memory);
   if (!EndsRight(warp, words)) return 26;
   OverwriteExactly<Bits>(warp, job, parts);
   return 0;

@@ -30,6 +30,23 @@ NWC_DEVICE_INLINE typename ElementOf<kDType>::Bits ElementBits(float value) {
   }
 }
 
+// The same for a value that is no NaN.
+template <DType kDType>
+NWC_DEVICE_INLINE typename ElementOf<kDType>::Bits NumberBits(float value) {
+#ifdef __CUDA_ARCH__
+  if constexpr (kDType == DType::kBF16) {
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+  } else if constexpr (kDType == DType::kF16) {
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+  }
+#endif
+  return ElementBits<kDType>(value);
+}
+
 // One element of the tile, if it is wanted.
 template <typename Bits>
 NWC_DEVICE_INLINE void StoreInWindow(const ChunkJob& job, uint32_t row, uint32_t column,

@@ -21,11 +21,12 @@ class WordRing {
   static constexpr uint32_t kBlockWords = 2 * kWarpLanes;
   static constexpr uint32_t kBytes = 2 * 2 * kBlockWords;
 
-  // `words` words begin at byte `begin` of the chunk, whose size is a multiple of 4; the whole
-  // stream lies inside it. `ring`: kBytes of shared memory, at a multiple of 4.
+  // `words` words begin at byte `begin` of the chunk, whose size is a multiple of 4 and not 0; the
+  // whole stream lies inside it. `ring`: kBytes of shared memory, at a multiple of 4.
   NWC_DEVICE_INLINE WordRing(const ChunkJob& job, uint32_t begin, uint32_t words, uint8_t* ring)
-      : source_(job.bytes + (begin & ~3u)),
-        readable_((job.size_bytes - (begin & ~3u)) / 4),
+      : source_(job.bytes),
+        first_(begin / 4),
+        last_(job.size_bytes / 4 - 1),
         at_(begin / 2 % 2),
         end_(at_ + words),
         ring_(ring) {}
@@ -46,17 +47,16 @@ class WordRing {
     const uint32_t mask =
         warp.Ballot([](const auto& lane) { return lane.active && lane.x < kRansLow; });
     warp.Each([&](auto& lane, int id) {
-      if ((mask >> id & 1) == 0) return;
-      const uint32_t word = (at_ + RankInMask(mask, id)) % (2 * kBlockWords);
-      lane.x = lane.x << 16 | LoadAligned<uint16_t>(ring_ + 2 * word);
+      const uint32_t at = (at_ + RankInMask(mask, id)) % (2 * kBlockWords);
+      const uint32_t longer = lane.x << 16 | LoadAligned<uint16_t>(ring_ + 2 * at);
+      lane.x = lane.active && lane.x < kRansLow ? longer : lane.x;
     });
     const uint32_t block = at_ / kBlockWords;
     at_ += CountOnes(mask);
     if (at_ / kBlockWords != block) Advance(warp);
   }
 
-  // More was read than there is: what the last lines decoded is wrong. At most a line's words are
-  // read beyond the end when this is asked after every line.
+  // More was read than there is: what the last lines decoded is wrong.
   [[nodiscard]] NWC_DEVICE_INLINE bool overrun() const { return at_ > end_; }
   [[nodiscard]] NWC_DEVICE_INLINE bool finished() const { return at_ == end_; }
 
@@ -65,10 +65,11 @@ class WordRing {
     return ring_ + 4 * (block % 2 * kWarpLanes + static_cast<uint32_t>(id));
   }
 
-  // Two words; 0 beyond the chunk.
+  // Two words; those beyond the chunk are its last ones, which only an overrun sees. There is no
+  // branch: the value must not be waited for before it is used.
   NWC_DEVICE_INLINE uint32_t Load(uint32_t block, int id) const {
-    const uint32_t at = block * kWarpLanes + static_cast<uint32_t>(id);
-    return at < readable_ ? LoadAligned<uint32_t>(source_ + size_t{4} * at) : 0;
+    const uint32_t at = Least(first_ + block * kWarpLanes + static_cast<uint32_t>(id), last_);
+    return LoadAligned<uint32_t>(source_ + size_t{4} * at);
   }
 
   // A new block was entered: the one after it takes the place of the one before.
@@ -84,8 +85,8 @@ class WordRing {
   }
 
   const uint8_t* source_;
-  uint32_t readable_;  // in units of 4 bytes
-  uint32_t at_, end_;  // words from source_
+  uint32_t first_, last_;  // of the stream and of the chunk, in units of 4 bytes
+  uint32_t at_, end_;      // words from first_
   uint8_t* ring_;
 };
 

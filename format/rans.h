@@ -58,18 +58,27 @@ class WordReader {
   bool overrun_ = false;
 };
 
-// One look-up: returns the 8-bit symbol field and replaces x by x', before renormalisation.
-NWC_HOST_DEVICE inline uint32_t DecodeSymbol(const AliasBucket* table, int bucket_bits,
-                                             uint32_t* x) {
-  const uint32_t bucket = *x & ((1u << bucket_bits) - 1);
-  const uint32_t capacity = kProbabilityScale >> bucket_bits;
+// The bucket in which a look-up ends.
+NWC_HOST_DEVICE inline uint32_t BucketOf(uint32_t x, int bucket_bits) {
+  return x & ((1u << bucket_bits) - 1);
+}
+
+// One look-up that ended in `entry`: returns the 8-bit symbol field and replaces x by x', before
+// renormalisation. `capacity` is kProbabilityScale >> bucket_bits.
+NWC_HOST_DEVICE inline uint32_t DecodeEntry(const AliasBucket& entry, int bucket_bits,
+                                            uint32_t capacity, uint32_t* x) {
   const uint32_t low = (*x & (kProbabilityScale - 1)) >> bucket_bits;
   const uint32_t biased = low - capacity;  // modulo 2^32
-  const AliasBucket entry = table[bucket];
   const bool primary = static_cast<int32_t>(biased + (entry.primary >> 20)) < 0;
   const uint32_t word = primary ? entry.primary : entry.alias;
   *x = (word & 0xFFF) * (*x >> kProbabilityBits) + biased + (word >> 20);
   return (word >> 12) & 0xFF;
+}
+
+NWC_HOST_DEVICE inline uint32_t DecodeSymbol(const AliasBucket* table, int bucket_bits,
+                                             uint32_t* x) {
+  return DecodeEntry(table[BucketOf(*x, bucket_bits)], bucket_bits,
+                     kProbabilityScale >> bucket_bits, x);
 }
 
 // The same in a table of BuildWideAliasTable: returns the symbol.

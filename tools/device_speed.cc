@@ -60,7 +60,7 @@ Status TimeOnDevice(DeviceRuntime* device, int runs, const std::function<Status(
 class DecodeStage {
  public:
   DecodeStage(DeviceRuntime* device, NeuralArithmetic arithmetic)
-      : device_(device), batch_(arithmetic) {}
+      : device_(device), batch_(device->max_shared_bytes(), arithmetic) {}
 
   Status Add(const PackedTensorBytes& tensor, DeviceCodec codec) {
     const TensorInfo& info = *tensor.info;

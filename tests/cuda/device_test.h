@@ -48,6 +48,7 @@ class DeviceTest : public testing::TestWithParam<DeviceKind> {
 
  private:
   std::unique_ptr<DeviceRuntime> runtime_;
+  bool wide_window_ = false;
 };
 
 #define NWC_ON_EVERY_DEVICE(suite) \

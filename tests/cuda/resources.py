@@ -20,13 +20,12 @@ DTYPES = {7: "F16", 8: "BF16", 11: "F32"}
 
 
 def kernel_name(mangled: str) -> str:
-    """'StreamKernel<BF16, shared tables>'."""
+    """'StreamKernel<BF16>'."""
     name = subprocess.run(["c++filt", mangled], capture_output=True, text=True,
                           check=True).stdout.strip()
     name = re.search(r"(\w+Kernel(?:<.*>)?)\(", name)[1]
     name = re.sub(r"\(nwc::DType\)(\d+)", lambda m: DTYPES[int(m[1])], name)
-    words = {", true": ", shared tables", ", false": ", global tables",
-             "unsigned short": "16 bits", "unsigned int": "32 bits"}
+    words = {"unsigned short": "16 bits", "unsigned int": "32 bits"}
     for word, plain in words.items():
         name = name.replace(word, plain)
     return name
@@ -62,8 +61,8 @@ def main() -> int:
     rows = measure(arguments.nvcc)
     print("# What the decode kernels take of a GPU\n")
     print(f"As nvcc {re.search(r'release ([0-9.]+)', version)[1]} compiles them: registers a "
-          "thread by architecture, and static shared\nmemory a block; a stream kernel with shared "
-          "tables takes up to 64 KiB more, the net what its width\nneeds. Printed by "
+          "thread by architecture, and static shared\nmemory a block; the stream kernel takes as "
+          "much more for its window of tables as leaves two blocks room, the\nnet what its width needs. Printed by "
           "`tests/cuda/resources.py`; nothing was run on a GPU for it.\n")
     print("| kernel | shared bytes | " + " | ".join(f"sm_{a}" for a in ARCHITECTURES)
           + " | spilled bytes |")
