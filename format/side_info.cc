@@ -94,18 +94,18 @@ class Parser {
     const int width = bytes_[at_++];
     // A code takes at least one bit: bounds the allocation by the bytes that are there.
     if (count > 8 * (bytes_.size() - at_)) return Bad("is too short");
-    out->reserve(count);
-    bit_ = 0;
-    for (uint64_t i = 0; i < count; ++i) {
+    out->resize(count);
+    bit_ = 8 * uint64_t{at_};
+    for (int16_t& v : *out) {
       uint32_t z = 0;
       if (!Code(width, &z)) return Bad("is too short");
       const int value = base + Unzigzag(z);
       if (value < kMinStepCode || value > kMaxStepCode) return Bad("has a value out of range");
-      out->push_back(static_cast<int16_t>(value));
+      v = static_cast<int16_t>(value);
     }
-    while (bit_ != 0) {
-      uint32_t pad = 0;
-      if (!Bits(1, &pad) || pad != 0) return Bad("has padding that is not zero");
+    at_ = static_cast<size_t>(DivideRoundingUp(bit_, 8));
+    if (bit_ % 8 != 0 && bytes_[at_ - 1] >> bit_ % 8 != 0) {
+      return Bad("has padding that is not zero");
     }
     return {};
   }
@@ -116,34 +116,33 @@ class Parser {
   }
 
  private:
-  bool Bits(int count, uint32_t* out) {
-    *out = 0;
-    for (int got = 0; got < count;) {
-      if (at_ == bytes_.size()) return false;
-      const int take = std::min(8 - bit_, count - got);
-      *out |= (static_cast<uint32_t>(bytes_[at_]) >> bit_ & ((1u << take) - 1)) << got;
-      got += take;
-      bit_ += take;
-      if (bit_ == 8) bit_ = 0, ++at_;
+  // The bits from bit_ on, the first one lowest: at least 57 of them, zeros after the last byte.
+  [[nodiscard]] uint64_t Peek() const {
+    const auto byte = static_cast<size_t>(bit_ / 8);
+    uint64_t bits = 0;
+    if (bytes_.size() - byte >= sizeof(bits)) {
+      bits = LoadLittle<uint64_t>(&bytes_[byte]);
+    } else {
+      for (size_t i = byte; i < bytes_.size(); ++i) bits |= uint64_t{bytes_[i]} << 8 * (i - byte);
     }
-    return true;
+    return bits >> bit_ % 8;
   }
+
   bool Code(int width, uint32_t* z) {
-    uint32_t quotient = 0;
-    for (uint32_t bit = 0; quotient < kEscapeQuotient; ++quotient) {
-      if (!Bits(1, &bit)) return false;
-      if (bit == 0) break;
-    }
-    if (quotient == kEscapeQuotient) return Bits(kEscapeBits, z);
-    uint32_t low = 0;
-    if (!Bits(width, &low)) return false;
-    *z = quotient << width | low;
-    return true;
+    const uint64_t bits = Peek();
+    const auto quotient = std::min(static_cast<uint32_t>(std::countr_one(bits)), kEscapeQuotient);
+    const bool escape = quotient == kEscapeQuotient;
+    const uint32_t unary = escape ? quotient : quotient + 1;
+    const int rest = escape ? kEscapeBits : width;
+    const uint32_t low = static_cast<uint32_t>(bits >> unary) & ((1u << rest) - 1);
+    *z = escape ? low : quotient << width | low;
+    bit_ += unary + static_cast<uint32_t>(rest);
+    return bit_ <= 8 * uint64_t{bytes_.size()};
   }
 
   ByteSpan bytes_;
   size_t at_ = 0;
-  int bit_ = 0;  // bits already read of bytes_[at_]
+  uint64_t bit_ = 0;  // of bytes_, inside a vector
 };
 
 Status CheckExponents(const std::vector<int16_t>& rows, const std::vector<int16_t>& columns,
