@@ -83,8 +83,16 @@ uint32_t PackedNext(const Trellis& trellis, int parity) {
   return std::rotl(packed, 2);
 }
 
-int64_t SumOf(std::span<const int16_t> codes) {
-  return std::accumulate(codes.begin(), codes.end(), int64_t{0});
+// Of every `step` codes.
+std::vector<TableReach> ReachOf(std::span<const int16_t> codes, uint64_t step) {
+  std::vector<TableReach> reach;
+  for (uint64_t begin = 0; begin < codes.size(); begin += step) {
+    const auto some = codes.subspan(begin, std::min(step, codes.size() - begin));
+    const auto [low, high] = std::minmax_element(some.begin(), some.end());
+    const auto sum = std::accumulate(some.begin(), some.end(), int64_t{0});
+    reach.push_back({{*low, *high}, static_cast<int>(sum / static_cast<int64_t>(some.size()))});
+  }
+  return reach;
 }
 
 }  // namespace
@@ -155,13 +163,12 @@ void DeviceNeuralCodec::Describe(NeuralJob* job) const {
               tensor_weights_.as<Vector16>()};
 }
 
-Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTensorDecoder::Create(DeviceRuntime* runtime,
-                                                                         const TensorInfo& tensor,
-                                                                         ByteSpan side,
-                                                                         DeviceCodec codec,
-                                                                         DeviceStream stream) {
+Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTensorDecoder::Create(
+    DeviceRuntime* runtime, const TensorInfo& tensor, ByteSpan side, DeviceCodec codec,
+    DeviceAddress facts, DeviceStream stream) {
   auto decoder = std::make_unique<DeviceTensorDecoder>();
   decoder->tensor_ = &tensor;
+  decoder->facts_ = facts;
   if (!tensor.supported()) {
     return Status(ErrorCode::kUnsupported, "profile " + std::to_string(tensor.profile_value) +
                                                " is newer than this build: update nwc");
@@ -182,25 +189,30 @@ Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTensorDecoder::Create(DeviceR
   return decoder;
 }
 
+uint64_t DeviceTensorDecoder::FactBytes(const TensorInfo& tensor) {
+  if (tensor.stream) return sizeof(LineFacts) * (tensor.rows + tensor.columns);
+  if (tensor.neural) return (sizeof(float) + sizeof(uint8_t)) * tensor.columns;
+  return 0;
+}
+
 Status DeviceTensorDecoder::AcceptStreamSide(DeviceRuntime* runtime, ByteSpan side,
                                              DeviceStream stream) {
   const StreamInfo& info = *tensor_->stream;
   NWC_ASSIGN_OR_RETURN(SideInfo parsed, ParseSideInfo(side, tensor_->rows, tensor_->columns,
                                                       info.scale, info.row_gains));
   const std::vector<float> steps = RowSteps(parsed, 0, tensor_->rows);
-  std::vector<LineFacts> rows, columns;
-  rows.reserve(steps.size());
-  for (size_t j = 0; j < steps.size(); ++j) rows.push_back({steps[j], parsed.row_table[j]});
-  columns.reserve(parsed.column_step.size());
+  std::vector<LineFacts> facts;
+  facts.reserve(steps.size() + parsed.column_step.size());
+  for (size_t j = 0; j < steps.size(); ++j) facts.push_back({steps[j], parsed.row_table[j]});
   for (size_t i = 0; i < parsed.column_step.size(); ++i) {
-    columns.push_back({ColumnFactor(info.scale, parsed.column_step[i]), parsed.column_table[i]});
+    facts.push_back({ColumnFactor(info.scale, parsed.column_step[i]), parsed.column_table[i]});
   }
-  NWC_ASSIGN_OR_RETURN(row_facts_,
-                       DeviceBuffer::CopyOf(runtime, std::span<const LineFacts>(rows), stream));
-  NWC_ASSIGN_OR_RETURN(column_facts_,
-                       DeviceBuffer::CopyOf(runtime, std::span<const LineFacts>(columns), stream));
-  row_table_ = std::move(parsed.row_table);
-  column_table_ = std::move(parsed.column_table);
+  if (!facts.empty()) {
+    NWC_RETURN_IF_ERROR(
+        runtime->CopyToDevice(facts_, facts.data(), sizeof(LineFacts) * facts.size(), stream));
+  }
+  row_reach_ = ReachOf(parsed.row_table, tensor_->tile_rows);
+  column_reach_ = ReachOf(parsed.column_table, tensor_->tile_columns);
   return {};
 }
 
@@ -215,21 +227,19 @@ Status DeviceTensorDecoder::AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan si
   for (const int16_t code : parsed.column_scale) {
     factors.push_back(NeuralColumnFactor(scale, code));
   }
-  NWC_ASSIGN_OR_RETURN(column_factors_,
-                       DeviceBuffer::CopyOf(runtime, std::span<const float>(factors), stream));
-  NWC_ASSIGN_OR_RETURN(
-      column_quality_,
-      DeviceBuffer::CopyOf(runtime, std::span<const uint8_t>(parsed.column_quality), stream));
-  return {};
+  if (factors.empty()) return {};
+  const size_t factor_bytes = sizeof(float) * factors.size();
+  NWC_RETURN_IF_ERROR(runtime->CopyToDevice(facts_, factors.data(), factor_bytes, stream));
+  return runtime->CopyToDevice(facts_ + factor_bytes, parsed.column_quality.data(),
+                               parsed.column_quality.size(), stream);
 }
 
 StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, TableReach* reach) const {
   const TileRange tile = tensor_->Tile(number);
-  const auto rows = std::span(row_table_).subspan(tile.row_begin, tile.rows());
-  const auto columns = std::span(column_table_).subspan(tile.column_begin, tile.columns());
-  reach->span = TableSpanOf(rows, columns);
-  reach->middle = static_cast<int>(SumOf(rows) / static_cast<int64_t>(rows.size()) +
-                                   SumOf(columns) / static_cast<int64_t>(columns.size()));
+  const TableReach& rows = row_reach_[tile.row_begin / tensor_->tile_rows];
+  const TableReach& columns = column_reach_[tile.column_begin / tensor_->tile_columns];
+  reach->span = TableSpanOf(rows.span, columns.span);
+  reach->middle = rows.middle + columns.middle;
   const StreamInfo& info = *tensor_->stream;
   const Trellis& trellis = kTrellises[info.trellis];
   StreamJob job{};
@@ -237,8 +247,9 @@ StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, TableReach* reach) c
   job.next[1] = PackedNext(trellis, 1);
   job.offset1 = info.offset1;
   job.offset2 = info.offset2;
-  job.row_facts = row_facts_.as<LineFacts>() + tile.row_begin;
-  job.column_facts = column_facts_.as<LineFacts>() + tile.column_begin;
+  const auto* const facts = reinterpret_cast<const LineFacts*>(facts_.value);
+  job.row_facts = facts + tile.row_begin;
+  job.column_facts = facts + tensor_->rows + tile.column_begin;
   job.min_bucket_bits =
       static_cast<uint32_t>(codec_.stream->tables().BucketBits(reach->span.low, reach->span.high));
   return job;
@@ -247,8 +258,8 @@ StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, TableReach* reach) c
 NeuralJob DeviceTensorDecoder::MakeNeuralJob(size_t number) const {
   const TileRange tile = tensor_->Tile(number);
   NeuralJob job{};
-  job.column_factors = column_factors_.as<float>() + tile.column_begin;
-  job.column_quality = column_quality_.as<uint8_t>() + tile.column_begin;
+  job.column_factors = reinterpret_cast<const float*>(facts_.value) + tile.column_begin;
+  job.column_quality = facts_.value + sizeof(float) * tensor_->columns + tile.column_begin;
   codec_.neural->Describe(&job);
   return job;
 }

@@ -52,7 +52,7 @@ struct DeviceCodec {
   std::shared_ptr<const DeviceNeuralCodec> neural;
 };
 
-// Which tables a chunk meets.
+// Which tables a chunk meets, or what the codes of some rows or columns add to that.
 struct TableReach {
   TableSpan span;
   int middle = 0;  // a mean: most look-ups are near it
@@ -61,12 +61,16 @@ struct TableReach {
 // One tensor: its codec and its side information. Immutable.
 class DeviceTensorDecoder {
  public:
-  // `side`: as stored; its hash is checked (R21), then its form (R22). `tensor` outlives the
+  // `side`: as stored; its hash is checked (R21), then its form (R22). `facts`: FactBytes of device
+  // memory at a multiple of 16, written when `stream` comes to it; it and `tensor` outlive the
   // decoder. kUnsupported for a profile that is not known.
   static Result<std::unique_ptr<DeviceTensorDecoder>> Create(DeviceRuntime* runtime,
                                                              const TensorInfo& tensor,
                                                              ByteSpan side, DeviceCodec codec,
+                                                             DeviceAddress facts,
                                                              DeviceStream stream);
+  // Of what the device needs to know of the tensor's rows and columns.
+  static uint64_t FactBytes(const TensorInfo& tensor);
 
   [[nodiscard]] const TensorInfo& tensor() const { return *tensor_; }
   [[nodiscard]] const DeviceCodec& codec() const { return codec_; }
@@ -81,9 +85,11 @@ class DeviceTensorDecoder {
 
   const TensorInfo* tensor_ = nullptr;
   DeviceCodec codec_;
-  std::vector<int16_t> row_table_, column_table_;  // stream: what tables a tile may meet
-  DeviceBuffer row_facts_, column_facts_;          // stream
-  DeviceBuffer column_factors_, column_quality_;   // nwc
+  // stream: of the table codes of each row, and column, of tiles.
+  std::vector<TableReach> row_reach_, column_reach_;
+  // stream: LineFacts of the rows, then of the columns. nwc: the columns' factors, as float, then
+  // their qualities, as bytes.
+  DeviceAddress facts_;
 };
 
 }  // namespace nwc

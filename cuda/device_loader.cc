@@ -17,6 +17,7 @@ struct DeviceLoader::Impl {
   const ModelLoader* model;
   DeviceLoadOptions options;
   ModelCodecs codecs;
+  PinnedBuffer pinned;  // to pin memory takes longer than to load a gigabyte
 };
 
 DeviceLoader::DeviceLoader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -36,8 +37,8 @@ Status DeviceLoader::Stream(std::span<const TensorRequest> requests,
                             DeviceLoadStatistics* statistics, const std::atomic<bool>* cancel) {
   const auto begin = std::chrono::steady_clock::now();
   const uint64_t codec_bytes = impl_->codecs.bytes_read();
-  const DevicePipelineInput input{impl_->runtime, impl_->model, &impl_->options,
-                                  &impl_->codecs, requests,     cancel};
+  const DevicePipelineInput input{impl_->runtime, impl_->model, &impl_->options, &impl_->codecs,
+                                  &impl_->pinned, requests,     cancel};
   const Status status = RunDevicePipeline(input, ready, statistics);
   if (statistics != nullptr) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;

@@ -64,6 +64,7 @@ struct DeviceLoadStatistics {
   size_t peak_latent_bytes = 0;   // on the device besides them
   size_t peak_batches = 0;        // between read and decoded
   bool used_uring = false;
+  size_t reading_threads = 0;  // that read instead, and check hashes
   double seconds = 0;
 };
 
@@ -82,8 +83,9 @@ class DeviceLoader {
   // their order, on the calling thread, once it is decoded and found to be whole: any stream may
   // use it. Errors, the end by a callback's error and *cancel are as in ModelLoader::Stream; a net
   // that is too wide for the device is kUnsupported, before anything is read. Until Stream returns,
-  // 8 bytes a row and column of each stream tensor, and 5 a column of each nwc tensor, stay on the
-  // device besides the staging memory.
+  // 8 bytes a row and column of each stream tensor, and 5 a column of each nwc tensor (rounded up
+  // to 16 a tensor), stay on the device besides the staging memory. What was pinned of that stays
+  // until the loader goes.
   //
   // With ranks, every rank calls it for the same tensors of the same files in the same order.
   // Slices may differ (loader/tensor_parallel.h): whole tensors are sent, and decoded as far as

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "loader/byte_source.h"
@@ -18,6 +19,11 @@ TensorInfo WithoutChunks(const TensorInfo& info) {
   copy.chunks = {};
   return copy;
 }
+
+constexpr uint64_t kFactAlignment = 16;
+
+// Threads that copy a file out of the page cache, and check it: a core does 5 to 10 GB/s, a bus 50.
+size_t CopyingThreads() { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 8u); }
 
 bool Touches(const TensorSlice& slice, const TileRange& tile) {
   return slice.row_begin < tile.row_end && tile.row_begin < slice.row_end &&
@@ -48,7 +54,7 @@ Status RunDevicePipeline(const DevicePipelineInput& input,
 DevicePipeline::~DevicePipeline() {
   // If the ring of io_uring itself failed the kernel may still write there: losing the memory is
   // the lesser evil.
-  if (queue_ != nullptr && !queue_->Drain()) new PinnedBuffer(std::move(pinned_));
+  if (queue_ != nullptr && !queue_->Drain()) new PinnedBuffer(std::move(*input_.pinned));
   // Nothing here may go while the device uses it.
   WaitForStream(input_.runtime, copy_stream_);
   for (const OwnedStream& stream : decode_streams_) WaitForStream(input_.runtime, stream);
@@ -92,6 +98,8 @@ Status DevicePipeline::MakeParts() {
     state.shard = &shard;
     state.tensor.info = WithoutChunks(info);
     state.tensor.number = request.number;
+    state.facts_at = fact_bytes_;
+    fact_bytes_ += AlignUp(DeviceTensorDecoder::FactBytes(info), kFactAlignment);
     NWC_ASSIGN_OR_RETURN(state.tensor.slice, ResolveSlice(info, request.slice));
     // Other ranks want other slices: whole tensors serve all.
     parts_.back().requests.push_back(
@@ -118,8 +126,13 @@ Status DevicePipeline::Prepare() {
   DeviceRuntime* const runtime = input_.runtime;
   ring_ = std::make_unique<StagingRing>(plan_.ring_bytes, plan_.ring_alignment);
   latent_ring_ = std::make_unique<StagingRing>(plan_.latent_ring_bytes);
-  NWC_ASSIGN_OR_RETURN(pinned_, PinnedBuffer::Allocate(runtime, ring_->capacity_bytes()));
+  if (input_.pinned->span().size() < ring_->capacity_bytes()) {
+    *input_.pinned = PinnedBuffer();
+    NWC_ASSIGN_OR_RETURN(*input_.pinned, PinnedBuffer::Allocate(runtime, ring_->capacity_bytes()));
+  }
+  pinned_ = input_.pinned->span().first(ring_->capacity_bytes());
   NWC_ASSIGN_OR_RETURN(staged_, DeviceBuffer::Allocate(runtime, ring_->capacity_bytes()));
+  NWC_ASSIGN_OR_RETURN(facts_, DeviceBuffer::Allocate(runtime, fact_bytes_));
   NWC_ASSIGN_OR_RETURN(latents_, DeviceBuffer::Allocate(runtime, latent_ring_->capacity_bytes()));
   if (plan_.check_bytes > 0) {
     NWC_ASSIGN_OR_RETURN(check_, DecodedCheck::Create(runtime, plan_.check_bytes));
@@ -129,9 +142,13 @@ Status DevicePipeline::Prepare() {
     NWC_ASSIGN_OR_RETURN(stream, OwnedStream::Create(runtime));
   }
   if (!ranks_.reads()) return {};
-  NWC_ASSIGN_OR_RETURN(
-      queue_, ReadQueue::Create(io_, std::min(kReadsInFlight, reads_.size()), pinned_.span()));
+  ReadQueueOptions options;
+  options.copying_threads = CopyingThreads();
+  if (input_.options->verify) options.check = [this](size_t read) { return CheckHashes(read); };
+  NWC_ASSIGN_OR_RETURN(queue_, ReadQueue::Create(io_, std::min(kReadsInFlight, reads_.size()),
+                                                 pinned_, std::move(options)));
   statistics_.used_uring = queue_->uses_uring();
+  statistics_.reading_threads = queue_->threads();
   return {};
 }
 
@@ -178,7 +195,7 @@ Status DevicePipeline::BeginReads() {
     if (!reads_[next_read_].arrived) {
       statistics_.bytes_read += read.size_bytes;
       queue_->Submit({io_[read.part]->from, read.offset,
-                      pinned_.span().subspan(room->position, read.size_bytes), next_read_});
+                      pinned_.subspan(room->position, read.size_bytes), next_read_});
     }
     ++next_read_;
   }
@@ -194,6 +211,7 @@ Status DevicePipeline::WaitForRead() {
                         "tensor '" + tensors_[first.tensor].info->name + "' and what follows");
   }
   reads_[completion.tag].arrived = true;
+  reads_[completion.tag].checked = completion.checked;
   return {};
 }
 
@@ -211,10 +229,8 @@ Status DevicePipeline::LaunchRead(size_t number) {
   NWC_ASSIGN_OR_RETURN(batch.copied, OwnedEvent::Create(input_.runtime));
   NWC_ASSIGN_OR_RETURN(batch.done, OwnedEvent::Create(input_.runtime));
   const size_t position = reads_[number].room.position;
-  const MutableByteSpan bytes = pinned_.span().subspan(position, read.size_bytes);
-  Status checked;
-  if (input_.options->verify && ranks_.reads()) checked = CheckHashes(read, bytes);
-  NWC_RETURN_IF_ERROR(ranks_.Agree(checked));
+  const MutableByteSpan bytes = pinned_.subspan(position, read.size_bytes);
+  NWC_RETURN_IF_ERROR(ranks_.Agree(reads_[number].checked));
   if (!ranks_.alone()) {
     NWC_RETURN_IF_ERROR(ranks_.Share(input_.runtime, bytes, HostParts(read, bytes),
                                      staged_.address() + position, copy_stream_.get(),
@@ -222,14 +238,16 @@ Status DevicePipeline::LaunchRead(size_t number) {
   }
   NWC_RETURN_IF_ERROR(AddPieces(&batch));
   batch.rules_at = position + DescriptionOffset(read);
-  batch.decode.Describe(pinned_.span().subspan(batch.rules_at, DecodeBatch::MaxDescriptionBytes(
-                                                                   batch.decode.chunk_count())),
-                        staged_.address() + batch.rules_at);
+  batch.decode.Describe(
+      pinned_.subspan(batch.rules_at, DecodeBatch::MaxDescriptionBytes(batch.decode.chunk_count())),
+      staged_.address() + batch.rules_at);
   return CopyAndDecode(&batch);
 }
 
 // R20. Side information is checked by whoever parses it.
-Status DevicePipeline::CheckHashes(const FetchRead& read, ByteSpan bytes) const {
+Status DevicePipeline::CheckHashes(size_t number) const {
+  const FetchRead& read = plan_.fetch.reads[number];
+  const ByteSpan bytes = pinned_.subspan(reads_[number].room.position, read.size_bytes);
   for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
     const FetchPiece& piece = plan_.fetch.pieces[p];
     if (piece.chunk == FetchPiece::kSideInfo) continue;
@@ -266,7 +284,7 @@ Status DevicePipeline::AddPieces(Batch* batch) {
   }
   for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
     const FetchPiece& piece = plan_.fetch.pieces[p];
-    const ByteSpan bytes = pinned_.span().subspan(position + piece.read_offset, piece.size_bytes);
+    const ByteSpan bytes = pinned_.subspan(position + piece.read_offset, piece.size_bytes);
     const Status status = piece.chunk == FetchPiece::kSideInfo
                               ? AcceptSideInfo(&tensors_[piece.tensor], bytes)
                               : AddChunk(piece, bytes, &latents_at, batch);
@@ -278,9 +296,9 @@ Status DevicePipeline::AddPieces(Batch* batch) {
 Status DevicePipeline::AcceptSideInfo(TensorState* state, ByteSpan side) {
   NWC_ASSIGN_OR_RETURN(DeviceCodec codec,
                        input_.codecs->Of(state->tensor.number, copy_stream_.get(), input_.cancel));
-  NWC_ASSIGN_OR_RETURN(state->decoder,
-                       DeviceTensorDecoder::Create(input_.runtime, *state->info, side,
-                                                   std::move(codec), copy_stream_.get()));
+  NWC_ASSIGN_OR_RETURN(state->decoder, DeviceTensorDecoder::Create(
+                                           input_.runtime, *state->info, side, std::move(codec),
+                                           facts_.address() + state->facts_at, copy_stream_.get()));
   return {};
 }
 
@@ -309,9 +327,9 @@ Status DevicePipeline::AddChunk(const FetchPiece& piece, ByteSpan bytes, size_t*
   if (!state.open) NWC_RETURN_IF_ERROR(OpenTensor(&state));
   if (state.decoder == nullptr) {  // without side information
     NWC_ASSIGN_OR_RETURN(state.decoder, DeviceTensorDecoder::Create(input_.runtime, *state.info, {},
-                                                                    {}, copy_stream_.get()));
+                                                                    {}, {}, copy_stream_.get()));
   }
-  const auto offset = static_cast<size_t>(bytes.data() - pinned_.span().data());
+  const auto offset = static_cast<size_t>(bytes.data() - pinned_.data());
   batch->decode.Add({state.decoder.get(), piece.chunk, bytes, staged_.address() + offset,
                      state.tensor.slice, state.tensor.bytes, latents_.address() + *latents_at});
   *latents_at +=
@@ -325,14 +343,14 @@ Status DevicePipeline::CopyAndDecode(Batch* batch) {
   const size_t begin = batch->bytes_sent ? batch->rules_at : reads_[batch->read].room.position;
   const size_t size_bytes = batch->rules_at + batch->decode.description_bytes() - begin;
   if (size_bytes > 0) {
-    NWC_RETURN_IF_ERROR(runtime->CopyToDevice(
-        staged_.address() + begin, pinned_.span().data() + begin, size_bytes, copy_stream_.get()));
+    NWC_RETURN_IF_ERROR(runtime->CopyToDevice(staged_.address() + begin, pinned_.data() + begin,
+                                              size_bytes, copy_stream_.get()));
   }
   NWC_RETURN_IF_ERROR(runtime->Record(batch->copied.get(), copy_stream_.get()));
   NWC_RETURN_IF_ERROR(runtime->MakeWait(decode, batch->copied.get()));
   NWC_RETURN_IF_ERROR(batch->decode.Launch(runtime, decode));
   if (const size_t rules = batch->decode.rules_bytes(); rules > 0) {
-    NWC_RETURN_IF_ERROR(runtime->CopyToHost(pinned_.span().data() + batch->rules_at,
+    NWC_RETURN_IF_ERROR(runtime->CopyToHost(pinned_.data() + batch->rules_at,
                                             staged_.address() + batch->rules_at, rules, decode));
   }
   statistics_.bytes_copied += size_bytes;
@@ -355,8 +373,7 @@ Status DevicePipeline::Retire(bool wait) {
       if (!done) return {};
     }
     const FetchRead& read = plan_.fetch.reads[batch.read];
-    if (const Status status = batch.decode.Check(pinned_.span().data() + batch.rules_at);
-        !status.ok()) {
+    if (const Status status = batch.decode.Check(pinned_.data() + batch.rules_at); !status.ok()) {
       return status.WithContext(parts_[read.part].loader->path());
     }
     for (size_t p = read.piece_begin; p < read.piece_end; ++p) {

@@ -38,7 +38,8 @@ struct DevicePipelineInput {
   DeviceRuntime* runtime = nullptr;
   const ModelLoader* model = nullptr;
   const DeviceLoadOptions* options = nullptr;
-  ModelCodecs* codecs = nullptr;  // of the model, on the device
+  ModelCodecs* codecs = nullptr;   // of the model, on the device
+  PinnedBuffer* pinned = nullptr;  // of an earlier call; made larger where that is too small
   std::span<const TensorRequest> requests;
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -67,12 +68,14 @@ class DevicePipeline {
     const TensorInfo* info = nullptr;
     const Loader* shard = nullptr;
     std::unique_ptr<DeviceTensorDecoder> decoder;
+    uint64_t facts_at = 0;  // in facts_
     size_t chunks_left = 0;
     bool open = false;
   };
   struct ReadState {
     StagingRing::Room room;
     bool arrived = false;
+    Status checked;  // once it arrived: of its hashes
   };
   // A read between its copy and the end of its decoding.
   struct Batch {
@@ -97,7 +100,8 @@ class DevicePipeline {
   // Whether the next read has arrived and its latents have room.
   [[nodiscard]] bool CanLaunch() const;
   Status LaunchRead(size_t read);
-  Status CheckHashes(const FetchRead& read, ByteSpan bytes) const;
+  // Of a read that arrived; called by threads of the queue.
+  [[nodiscard]] Status CheckHashes(size_t read) const;
   // What the host looks at of a read; the rest only the device needs.
   [[nodiscard]] std::vector<MutableByteSpan> HostParts(const FetchRead& read,
                                                        MutableByteSpan bytes) const;
@@ -122,8 +126,8 @@ class DevicePipeline {
   DevicePlan plan_;
   DeviceLoadStatistics statistics_;
 
-  PinnedBuffer pinned_;
-  DeviceBuffer staged_, latents_;
+  MutableByteSpan pinned_;  // the block
+  DeviceBuffer staged_, latents_, facts_;
   std::unique_ptr<ReadQueue>
       queue_;  // after pinned_, into which it reads; null: another rank reads
   OwnedStream copy_stream_;
@@ -131,6 +135,7 @@ class DevicePipeline {
   std::unique_ptr<DecodedCheck> check_;
   std::unique_ptr<StagingRing> ring_, latent_ring_;
 
+  uint64_t fact_bytes_ = 0;
   std::vector<ReadState> reads_;
   std::vector<TensorState> tensors_;
   std::vector<OwnedEvent> caller_events_;

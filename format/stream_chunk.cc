@@ -69,8 +69,12 @@ Result<StreamChunkView> ParseStreamChunk(ByteSpan chunk, uint64_t rows, uint64_t
 TableSpan TableSpanOf(std::span<const int16_t> row_table, std::span<const int16_t> column_table) {
   const auto [row_low, row_high] = std::minmax_element(row_table.begin(), row_table.end());
   const auto [col_low, col_high] = std::minmax_element(column_table.begin(), column_table.end());
-  return {std::clamp(*row_low + *col_low, 0, kTableCount - 1),
-          std::clamp(*row_high + *col_high, 0, kTableCount - 1)};
+  return TableSpanOf(TableSpan{*row_low, *row_high}, TableSpan{*col_low, *col_high});
+}
+
+TableSpan TableSpanOf(const TableSpan& row_codes, const TableSpan& column_codes) {
+  return {std::clamp(row_codes.low + column_codes.low, 0, kTableCount - 1),
+          std::clamp(row_codes.high + column_codes.high, 0, kTableCount - 1)};
 }
 
 }  // namespace nwc

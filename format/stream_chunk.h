@@ -44,6 +44,8 @@ struct TableSpan {
   int low = 0, high = 0;
 };
 TableSpan TableSpanOf(std::span<const int16_t> row_table, std::span<const int16_t> column_table);
+// Of tables whose codes lie in these ranges.
+TableSpan TableSpanOf(const TableSpan& row_codes, const TableSpan& column_codes);
 
 // What the inner loops of all decoders need of one tile.
 struct StreamTileJob {

@@ -13,7 +13,7 @@ constexpr std::chrono::milliseconds kCancelPoll(5);
 
 }  // namespace
 
-PreadReader::PreadReader(size_t threads) {
+PreadReader::PreadReader(size_t threads, const ReadCheck* check) : check_(check) {
   threads_.reserve(threads);
   try {
     for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
@@ -73,15 +73,16 @@ void PreadReader::Run() {
     const ReadRequest request = requests_.front();
     requests_.pop_front();
     lock.unlock();
-    Status status;
+    Status status, checked;
     try {
       status =
           request.from.source->ReadUnlessStopped(request.offset, request.destination, stopped_);
+      if (status.ok() && check_ != nullptr) checked = (*check_)(request.tag);
     } catch (const std::bad_alloc&) {
       status = OutOfMemory(request.from.source->name());
     }
     lock.lock();
-    completions_.push_back({request.tag, std::move(status)});
+    completions_.push_back({request.tag, std::move(status), std::move(checked)});
     completed_.notify_one();
   }
 }

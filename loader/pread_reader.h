@@ -15,7 +15,8 @@ namespace nwc {
 
 class PreadReader {
  public:
-  explicit PreadReader(size_t threads);  // throws std::system_error when none can be started
+  // Throws std::system_error when no thread can be started. `check`, if any, outlives the reader.
+  explicit PreadReader(size_t threads, const ReadCheck* check = nullptr);
   // Drops requests that no thread has begun and waits for the others, which the source may give up.
   ~PreadReader();
   PreadReader(const PreadReader&) = delete;
@@ -26,11 +27,13 @@ class PreadReader {
   ReadCompletion Wait(const std::atomic<bool>* cancel = nullptr);
   void Interrupt();  // no further request is begun, and Wait waits no more
   [[nodiscard]] size_t in_flight() const { return in_flight_; }
+  [[nodiscard]] size_t threads() const { return threads_.size(); }
 
  private:
   void Run();
   void Stop();
 
+  const ReadCheck* const check_;
   size_t in_flight_ = 0;  // submitted and not yet returned by Wait
   std::mutex mutex_;
   std::condition_variable wake_, completed_;

@@ -5,11 +5,16 @@
 namespace nwc {
 
 Result<std::unique_ptr<ReadQueue>> ReadQueue::Create(std::span<const IoChoice* const> choices,
-                                                     size_t depth, MutableByteSpan staging) {
-  std::unique_ptr<ReadQueue> queue(new ReadQueue(depth));
+                                                     size_t depth, MutableByteSpan staging,
+                                                     ReadQueueOptions options) {
+  std::unique_ptr<ReadQueue> queue(new ReadQueue(depth, std::move(options.check)));
   const bool uring = std::all_of(choices.begin(), choices.end(),
                                  [](const IoChoice* choice) { return choice->uses_uring(); });
-  if (uring) {
+  const bool copies = options.copying_threads > 0 &&
+                      std::all_of(choices.begin(), choices.end(), [](const IoChoice* choice) {
+                        return choice->mode == IoMode::kUring && !choice->required;
+                      });
+  if (uring && !copies) {
     auto reader = UringReader::Create(static_cast<unsigned>(depth), staging);
     if (reader.ok()) {
       queue->uring_ = std::move(*reader);
@@ -23,9 +28,10 @@ Result<std::unique_ptr<ReadQueue>> ReadQueue::Create(std::span<const IoChoice* c
                                         reader.status().message() + "): use auto or pread");
     }
   }
-  size_t threads = 1;
+  size_t threads = copies ? options.copying_threads : 1;
   for (const IoChoice* choice : choices) threads = std::max(threads, choice->parallel_reads);
-  queue->pread_ = std::make_unique<PreadReader>(std::min(depth, threads));
+  const ReadCheck* const check = queue->check_ ? &queue->check_ : nullptr;
+  queue->pread_ = std::make_unique<PreadReader>(std::min(depth, threads), check);
   return queue;
 }
 
@@ -38,7 +44,10 @@ void ReadQueue::Submit(const ReadRequest& request) {
 }
 
 ReadCompletion ReadQueue::Wait(const std::atomic<bool>* cancel) {
-  return uring_ != nullptr ? uring_->Wait() : pread_->Wait(cancel);
+  if (pread_ != nullptr) return pread_->Wait(cancel);
+  ReadCompletion completion = uring_->Wait();
+  if (completion.status.ok() && check_) completion.checked = check_(completion.tag);
+  return completion;
 }
 
 void ReadQueue::Interrupt() {

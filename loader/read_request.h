@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "format/bytes.h"
 #include "format/status.h"
@@ -31,7 +32,12 @@ struct ReadCompletion {
   static constexpr size_t kNoRequest = SIZE_MAX;
 
   size_t tag = kNoRequest;  // of the request; kNoRequest where all of them failed
-  Status status;            // on failure the destination's bytes are unspecified
+  Status status = {};       // on failure the destination's bytes are unspecified
+  Status checked = {};      // what the reader's ReadCheck says of bytes that were read
 };
+
+// Looks at what the request with this tag has read, on the thread that read it where there is one.
+// Several threads may call it at once.
+using ReadCheck = std::function<Status(size_t tag)>;
 
 }  // namespace nwc

@@ -64,8 +64,12 @@ class DecodeStage {
 
   Status Add(const PackedTensorBytes& tensor, DeviceCodec codec) {
     const TensorInfo& info = *tensor.info;
-    NWC_ASSIGN_OR_RETURN(auto decoder, DeviceTensorDecoder::Create(device_, info, tensor.side(),
-                                                                   std::move(codec), nullptr));
+    NWC_ASSIGN_OR_RETURN(DeviceBuffer facts,
+                         DeviceBuffer::Allocate(device_, DeviceTensorDecoder::FactBytes(info)));
+    NWC_ASSIGN_OR_RETURN(auto decoder,
+                         DeviceTensorDecoder::Create(device_, info, tensor.side(), std::move(codec),
+                                                     facts.address(), nullptr));
+    buffers_.push_back(std::move(facts));
     NWC_ASSIGN_OR_RETURN(DeviceBuffer out, DeviceBuffer::Allocate(device_, info.decoded_bytes()));
     const ByteSpan stored = tensor.stored.span();
     NWC_ASSIGN_OR_RETURN(DeviceBuffer there, DeviceBuffer::CopyOf(device_, stored, nullptr));
@@ -194,19 +198,64 @@ Result<Speed> MeasureRead(const ModelLoader& model, const Sample& sample, int ru
   return speed;
 }
 
-// Of all tensors; with `check` once, and every decoded hash compared.
-Result<Speed> MeasureLoad(DeviceRuntime* device, const ModelLoader& model, int runs, bool check) {
+std::string ReadBy(size_t threads) {
+  return "; the load read by " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+}
+
+// What a tensor of so many bytes takes of it, so that all begin at a multiple of 256.
+uint64_t Room(uint64_t size_bytes) { return AlignUp(size_bytes, 256); }
+
+// Memory for tensors that nobody looks at: begins again where it ends.
+class OutputRing {
+ public:
+  // For one tensor after the other of at most these bytes each.
+  static Result<OutputRing> Allocate(DeviceRuntime* device, uint64_t largest, uint64_t all) {
+    const uint64_t size_bytes = std::min(all, std::max(kOutputBytes, 2 * largest));
+    OutputRing ring;
+    NWC_ASSIGN_OR_RETURN(ring.memory_, DeviceBuffer::Allocate(device, size_bytes));
+    return ring;
+  }
+  DeviceAddress Take(uint64_t size_bytes) {
+    if (size_bytes > memory_.size() - at_) at_ = 0;
+    const DeviceAddress address = memory_.address() + at_;
+    at_ += size_bytes;
+    return address;
+  }
+
+ private:
+  static constexpr uint64_t kOutputBytes = 2ull << 30;
+  DeviceBuffer memory_;
+  uint64_t at_ = 0;
+};
+
+// Of all tensors, into memory that is there; with `check` once, into the loader's own, and every
+// decoded hash compared.
+Result<Speed> MeasureLoad(DeviceRuntime* device, const ModelLoader& model, int runs, bool check,
+                          std::string* how) {
   DeviceLoadOptions options;
   options.verify_decoded = check;
-  NWC_ASSIGN_OR_RETURN(const auto weights, DeviceLoader::Create(device, &model, options));
+  const std::string io = model.io_description();
   std::vector<TensorRequest> requests;
   Speed speed;
+  uint64_t largest = 0, all = 0;
   for (const size_t number : model.All()) {
-    if (!model.tensor(number).supported()) continue;
+    const TensorInfo& info = model.tensor(number);
+    if (!info.supported()) continue;
     requests.push_back({number});
     ++speed.tensors;
-    speed.weights += model.tensor(number).weights();
+    speed.weights += info.weights();
+    largest = std::max(largest, Room(info.decoded_bytes()));
+    all += Room(info.decoded_bytes());
   }
+  OutputRing outputs;
+  if (!check) {
+    NWC_ASSIGN_OR_RETURN(outputs, OutputRing::Allocate(device, largest, all));
+    options.allocate = [&outputs](const TensorInfo&, const TensorSlice&,
+                                  size_t size_bytes) -> Result<DeviceAddress> {
+      return outputs.Take(Room(size_bytes));
+    };
+  }
+  NWC_ASSIGN_OR_RETURN(const auto weights, DeviceLoader::Create(device, &model, options));
   std::vector<double> seconds;
   for (int run = 0; run < (check ? 1 : runs); ++run) {
     DeviceLoadStatistics statistics;
@@ -214,6 +263,7 @@ Result<Speed> MeasureLoad(DeviceRuntime* device, const ModelLoader& model, int r
         requests, [](const DeviceTensor&) { return Status(); }, &statistics, &StopRequested()));
     speed.stored_bytes = statistics.bytes_read;
     speed.decoded_bytes = statistics.bytes_decoded;
+    if (!check && statistics.reading_threads > 0) *how = io + ReadBy(statistics.reading_threads);
     seconds.push_back(statistics.seconds);
   }
   std::sort(seconds.begin(), seconds.end());
@@ -232,7 +282,7 @@ Result<DeviceSpeeds> MeasureDevice(
   speeds.device = device->name();
   speeds.io = model.io_description();
   NWC_RETURN_IF_ERROR(begin("decoded hashes", 1));
-  NWC_ASSIGN_OR_RETURN(const Speed checked, MeasureLoad(device, model, 1, true));
+  NWC_ASSIGN_OR_RETURN(const Speed checked, MeasureLoad(device, model, 1, true, &speeds.io));
   speeds.tensors = checked.tensors;
   NWC_ASSIGN_OR_RETURN(const Sample sample, ReadModelSample(model));
   NWC_RETURN_IF_ERROR(begin("read", 2));
@@ -246,7 +296,7 @@ Result<DeviceSpeeds> MeasureDevice(
   NWC_RETURN_IF_ERROR(begin("decode", 5));
   NWC_RETURN_IF_ERROR(MeasureDecoding(device, model, sample, options, &speeds.decode));
   NWC_RETURN_IF_ERROR(begin("load", 6));
-  NWC_ASSIGN_OR_RETURN(speeds.load, MeasureLoad(device, model, runs, false));
+  NWC_ASSIGN_OR_RETURN(speeds.load, MeasureLoad(device, model, runs, false, &speeds.io));
   return speeds;
 }
 

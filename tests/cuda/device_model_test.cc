@@ -156,7 +156,7 @@ size_t StagingOnDevice(const ModelLoader& model, size_t staging_bytes, Status* s
   size_t side_bytes = 0;
   for (const TensorRequest& request : Everything(model)) {
     const TensorInfo& info = model.tensor(request.number);
-    if (info.neural) side_bytes += info.columns * (sizeof(float) + sizeof(uint8_t));
+    if (info.neural) side_bytes += AlignUp(info.columns * (sizeof(float) + sizeof(uint8_t)), 16);
   }
   EXPECT_GE(device.peak_device_bytes(), side_bytes + device.device_bytes());
   return device.peak_device_bytes() - side_bytes - device.device_bytes();

@@ -2,6 +2,16 @@
 
 namespace nwc {
 
+Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTest::MakeDecoder(const TensorInfo& tensor,
+                                                                     ByteSpan side,
+                                                                     DeviceCodec codec) {
+  NWC_ASSIGN_OR_RETURN(DeviceBuffer facts,
+                       DeviceBuffer::Allocate(runtime(), DeviceTensorDecoder::FactBytes(tensor)));
+  facts_.push_back(std::move(facts));
+  return DeviceTensorDecoder::Create(runtime(), tensor, side, std::move(codec),
+                                     facts_.back().address(), nullptr);
+}
+
 Status DeviceTest::Decode(std::span<const ChunkOnDevice> chunks, const TensorSlice& slice,
                           std::vector<uint8_t>* out, NeuralArithmetic arithmetic) {
   const TensorInfo& tensor = chunks[0].decoder->tensor();

@@ -41,6 +41,10 @@ class DeviceTest : public testing::TestWithParam<DeviceKind> {
 
   DeviceRuntime* runtime() { return runtime_.get(); }
 
+  // Its facts stay on the device until the test ends.
+  Result<std::unique_ptr<DeviceTensorDecoder>> MakeDecoder(const TensorInfo& tensor, ByteSpan side,
+                                                           DeviceCodec codec);
+
   // Decodes chunks of one tensor into a buffer of the slice, each byte of which was 0x55.
   Status Decode(std::span<const ChunkOnDevice> chunks, const TensorSlice& slice,
                 std::vector<uint8_t>* out,
@@ -48,6 +52,7 @@ class DeviceTest : public testing::TestWithParam<DeviceKind> {
 
  private:
   std::unique_ptr<DeviceRuntime> runtime_;
+  std::vector<DeviceBuffer> facts_;
   bool wide_window_ = false;
 };
 

@@ -40,7 +40,7 @@ class GoldenOnDevice : public DeviceTest {
     if (tensor.side() != nullptr) {
       side = ReadExtent(loader, tensor.side()->offset, tensor.side()->size);
     }
-    return DeviceTensorDecoder::Create(runtime(), tensor, side, codec, nullptr);
+    return MakeDecoder(tensor, side, codec);
   }
 
   Status DecodeSlice(const Loader& loader, size_t number, const TensorSlice& slice,

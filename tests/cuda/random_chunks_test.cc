@@ -197,8 +197,7 @@ class RandomChunksOnDevice : public DeviceTest {
   // Decodes c with `chunk` in place of its own.
   Status OnDevice(const Case& c, ByteSpan chunk, const TensorSlice& slice,
                   std::vector<uint8_t>* out) {
-    NWC_ASSIGN_OR_RETURN(const auto decoder,
-                         DeviceTensorDecoder::Create(runtime(), c.tensor, c.side, codec_, nullptr));
+    NWC_ASSIGN_OR_RETURN(const auto decoder, MakeDecoder(c.tensor, c.side, codec_));
     const ChunkOnDevice one{decoder.get(), 0, chunk};
     return Decode({&one, 1}, slice, out);
   }

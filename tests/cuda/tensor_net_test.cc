@@ -55,8 +55,7 @@ class TensorNet : public DeviceTest {
 
     const auto codec = DeviceNeuralCodec::Upload(runtime(), net, nullptr);
     EXPECT_TRUE(codec.ok());
-    const auto decoder =
-        DeviceTensorDecoder::Create(runtime(), tensor, side_bytes, {nullptr, *codec}, nullptr);
+    const auto decoder = MakeDecoder(tensor, side_bytes, {nullptr, *codec});
     EXPECT_TRUE(decoder.ok());
     const ChunkOnDevice one{decoder->get(), 0, *chunk};
     std::vector<uint8_t> specified, tensor_cores;
