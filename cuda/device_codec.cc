@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <numeric>
 #include <string>
 #include <utility>
 
@@ -83,18 +82,6 @@ uint32_t PackedNext(const Trellis& trellis, int parity) {
   return std::rotl(packed, 2);
 }
 
-// Of every `step` codes.
-std::vector<TableReach> ReachOf(std::span<const int16_t> codes, uint64_t step) {
-  std::vector<TableReach> reach;
-  for (uint64_t begin = 0; begin < codes.size(); begin += step) {
-    const auto some = codes.subspan(begin, std::min(step, codes.size() - begin));
-    const auto [low, high] = std::minmax_element(some.begin(), some.end());
-    const auto sum = std::accumulate(some.begin(), some.end(), int64_t{0});
-    reach.push_back({{*low, *high}, static_cast<int>(sum / static_cast<int64_t>(some.size()))});
-  }
-  return reach;
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const DeviceStreamTables>> DeviceStreamTables::Upload(
@@ -164,74 +151,26 @@ void DeviceNeuralCodec::Describe(NeuralJob* job) const {
 }
 
 Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTensorDecoder::Create(
-    DeviceRuntime* runtime, const TensorInfo& tensor, ByteSpan side, DeviceCodec codec,
-    DeviceAddress facts, DeviceStream stream) {
-  auto decoder = std::make_unique<DeviceTensorDecoder>();
-  decoder->tensor_ = &tensor;
-  decoder->facts_ = facts;
+    DeviceRuntime* runtime, const TensorInfo& tensor, TensorFacts facts, DeviceCodec codec,
+    DeviceAddress memory, DeviceStream stream) {
   if (!tensor.supported()) {
     return Status(ErrorCode::kUnsupported, "profile " + std::to_string(tensor.profile_value) +
                                                " is newer than this build: update nwc");
   }
-  const bool is_stream = tensor.profile() == Profile::kStream;
-  if (!is_stream && tensor.profile() != Profile::kNwc) return decoder;
-  if (is_stream ? codec.stream == nullptr : codec.neural == nullptr) {
+  if ((tensor.stream && codec.stream == nullptr) || (tensor.neural && codec.neural == nullptr)) {
     return Status(ErrorCode::kInternal, "a tensor needs its codec");
   }
+  auto decoder = std::make_unique<DeviceTensorDecoder>();
+  decoder->tensor_ = &tensor;
   decoder->codec_ = std::move(codec);
-  const uint64_t expected = tensor.side()->hash;
-  if (const uint64_t found = Hash64(side); found != expected) {
-    return Status::Corrupt(
-        21, "side information hash is " + ToHex(found) + ", expected " + ToHex(expected));
-  }
-  NWC_RETURN_IF_ERROR(is_stream ? decoder->AcceptStreamSide(runtime, side, stream)
-                                : decoder->AcceptNeuralSide(runtime, side, stream));
-  return decoder;
-}
-
-uint64_t DeviceTensorDecoder::FactBytes(const TensorInfo& tensor) {
-  if (tensor.stream) return sizeof(LineFacts) * (tensor.rows + tensor.columns);
-  if (tensor.neural) return (sizeof(float) + sizeof(uint8_t)) * tensor.columns;
-  return 0;
-}
-
-Status DeviceTensorDecoder::AcceptStreamSide(DeviceRuntime* runtime, ByteSpan side,
-                                             DeviceStream stream) {
-  const StreamInfo& info = *tensor_->stream;
-  NWC_ASSIGN_OR_RETURN(SideInfo parsed, ParseSideInfo(side, tensor_->rows, tensor_->columns,
-                                                      info.scale, info.row_gains));
-  const std::vector<float> steps = RowSteps(parsed, 0, tensor_->rows);
-  std::vector<LineFacts> facts;
-  facts.reserve(steps.size() + parsed.column_step.size());
-  for (size_t j = 0; j < steps.size(); ++j) facts.push_back({steps[j], parsed.row_table[j]});
-  for (size_t i = 0; i < parsed.column_step.size(); ++i) {
-    facts.push_back({ColumnFactor(info.scale, parsed.column_step[i]), parsed.column_table[i]});
-  }
-  if (!facts.empty()) {
+  decoder->facts_ = memory;
+  decoder->row_reach_ = std::move(facts.row_reach);
+  decoder->column_reach_ = std::move(facts.column_reach);
+  if (!facts.bytes.empty()) {
     NWC_RETURN_IF_ERROR(
-        runtime->CopyToDevice(facts_, facts.data(), sizeof(LineFacts) * facts.size(), stream));
+        runtime->CopyToDevice(memory, facts.bytes.data(), facts.bytes.size(), stream));
   }
-  row_reach_ = ReachOf(parsed.row_table, tensor_->tile_rows);
-  column_reach_ = ReachOf(parsed.column_table, tensor_->tile_columns);
-  return {};
-}
-
-Status DeviceTensorDecoder::AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan side,
-                                             DeviceStream stream) {
-  const float scale = tensor_->neural->scale;
-  NWC_ASSIGN_OR_RETURN(
-      const NeuralSideInfo parsed,
-      ParseNeuralSideInfo(side, tensor_->columns, codec_.neural->settings().qualities, scale));
-  std::vector<float> factors;
-  factors.reserve(parsed.column_scale.size());
-  for (const int16_t code : parsed.column_scale) {
-    factors.push_back(NeuralColumnFactor(scale, code));
-  }
-  if (factors.empty()) return {};
-  const size_t factor_bytes = sizeof(float) * factors.size();
-  NWC_RETURN_IF_ERROR(runtime->CopyToDevice(facts_, factors.data(), factor_bytes, stream));
-  return runtime->CopyToDevice(facts_ + factor_bytes, parsed.column_quality.data(),
-                               parsed.column_quality.size(), stream);
+  return decoder;
 }
 
 StreamJob DeviceTensorDecoder::MakeStreamJob(size_t number, TableReach* reach) const {

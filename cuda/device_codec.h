@@ -7,8 +7,8 @@
 
 #include "cuda/decode_jobs.h"
 #include "cuda/device_memory.h"
+#include "cuda/tensor_facts.h"
 #include "format/format.h"
-#include "format/stream_chunk.h"
 
 namespace nwc {
 
@@ -52,25 +52,16 @@ struct DeviceCodec {
   std::shared_ptr<const DeviceNeuralCodec> neural;
 };
 
-// Which tables a chunk meets, or what the codes of some rows or columns add to that.
-struct TableReach {
-  TableSpan span;
-  int middle = 0;  // a mean: most look-ups are near it
-};
-
-// One tensor: its codec and its side information. Immutable.
+// One tensor: its codec and what is known of its rows and columns. Immutable.
 class DeviceTensorDecoder {
  public:
-  // `side`: as stored; its hash is checked (R21), then its form (R22). `facts`: FactBytes of device
-  // memory at a multiple of 16, written when `stream` comes to it; it and `tensor` outlive the
-  // decoder. kUnsupported for a profile that is not known.
+  // `memory`: FactBytes on the device at a multiple of 16, which has the facts once `stream` comes
+  // to it; it and `tensor` outlive the decoder. kUnsupported for a profile that is not known.
   static Result<std::unique_ptr<DeviceTensorDecoder>> Create(DeviceRuntime* runtime,
                                                              const TensorInfo& tensor,
-                                                             ByteSpan side, DeviceCodec codec,
-                                                             DeviceAddress facts,
+                                                             TensorFacts facts, DeviceCodec codec,
+                                                             DeviceAddress memory,
                                                              DeviceStream stream);
-  // Of what the device needs to know of the tensor's rows and columns.
-  static uint64_t FactBytes(const TensorInfo& tensor);
 
   [[nodiscard]] const TensorInfo& tensor() const { return *tensor_; }
   [[nodiscard]] const DeviceCodec& codec() const { return codec_; }
@@ -80,16 +71,10 @@ class DeviceTensorDecoder {
   [[nodiscard]] NeuralJob MakeNeuralJob(size_t number) const;
 
  private:
-  Status AcceptStreamSide(DeviceRuntime* runtime, ByteSpan side, DeviceStream stream);
-  Status AcceptNeuralSide(DeviceRuntime* runtime, ByteSpan side, DeviceStream stream);
-
   const TensorInfo* tensor_ = nullptr;
   DeviceCodec codec_;
-  // stream: of the table codes of each row, and column, of tiles.
-  std::vector<TableReach> row_reach_, column_reach_;
-  // stream: LineFacts of the rows, then of the columns. nwc: the columns' factors, as float, then
-  // their qualities, as bytes.
-  DeviceAddress facts_;
+  std::vector<TableReach> row_reach_, column_reach_;  // as in TensorFacts
+  DeviceAddress facts_;                               // TensorFacts::bytes
 };
 
 }  // namespace nwc

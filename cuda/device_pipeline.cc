@@ -99,7 +99,7 @@ Status DevicePipeline::MakeParts() {
     state.tensor.info = WithoutChunks(info);
     state.tensor.number = request.number;
     state.facts_at = fact_bytes_;
-    fact_bytes_ += AlignUp(DeviceTensorDecoder::FactBytes(info), kFactAlignment);
+    fact_bytes_ += AlignUp(FactBytes(info), kFactAlignment);
     NWC_ASSIGN_OR_RETURN(state.tensor.slice, ResolveSlice(info, request.slice));
     // Other ranks want other slices: whole tensors serve all.
     parts_.back().requests.push_back(
@@ -144,7 +144,7 @@ Status DevicePipeline::Prepare() {
   if (!ranks_.reads()) return {};
   ReadQueueOptions options;
   options.copying_threads = CopyingThreads();
-  if (input_.options->verify) options.check = [this](size_t read) { return CheckHashes(read); };
+  options.check = [this](size_t read) { return CheckRead(read); };
   NWC_ASSIGN_OR_RETURN(queue_, ReadQueue::Create(io_, std::min(kReadsInFlight, reads_.size()),
                                                  pinned_, std::move(options)));
   statistics_.used_uring = queue_->uses_uring();
@@ -244,15 +244,21 @@ Status DevicePipeline::LaunchRead(size_t number) {
   return CopyAndDecode(&batch);
 }
 
-// R20. Side information is checked by whoever parses it.
-Status DevicePipeline::CheckHashes(size_t number) const {
+// R20 of chunks, and side information, which is for this thread to parse.
+Status DevicePipeline::CheckRead(size_t number) {
   const FetchRead& read = plan_.fetch.reads[number];
   const ByteSpan bytes = pinned_.subspan(reads_[number].room.position, read.size_bytes);
   for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
     const FetchPiece& piece = plan_.fetch.pieces[p];
-    if (piece.chunk == FetchPiece::kSideInfo) continue;
+    const ByteSpan own = bytes.subspan(piece.read_offset, piece.size_bytes);
+    if (piece.chunk == FetchPiece::kSideInfo) {
+      const Status parsed = ParseSide(&tensors_[piece.tensor], own);
+      if (!parsed.ok()) return parsed.WithContext(Where(piece));
+      continue;
+    }
+    if (!input_.options->verify) continue;
     const uint64_t expected = tensors_[piece.tensor].info->chunks[piece.chunk].hash;
-    const uint64_t hash = Hash64(bytes.subspan(piece.read_offset, piece.size_bytes));
+    const uint64_t hash = Hash64(own);
     if (hash == expected) continue;
     return Status::Corrupt(20, Where(piece) + ": hash " + ToHex(hash) + ", expected " +
                                    ToHex(expected) + "; the file is damaged: fetch it again");
@@ -293,12 +299,22 @@ Status DevicePipeline::AddPieces(Batch* batch) {
   return {};
 }
 
+Status DevicePipeline::ParseSide(TensorState* state, ByteSpan side) {
+  const TensorInfo& info = *state->info;
+  const int qualities =
+      info.neural ? state->shard->index().neural_codecs[info.neural->codec].qualities : 0;
+  NWC_ASSIGN_OR_RETURN(state->facts, ParseTensorFacts(info, side, qualities));
+  return {};
+}
+
 Status DevicePipeline::AcceptSideInfo(TensorState* state, ByteSpan side) {
+  if (!state->facts) NWC_RETURN_IF_ERROR(ParseSide(state, side));  // another rank has read it
   NWC_ASSIGN_OR_RETURN(DeviceCodec codec,
                        input_.codecs->Of(state->tensor.number, copy_stream_.get(), input_.cancel));
-  NWC_ASSIGN_OR_RETURN(state->decoder, DeviceTensorDecoder::Create(
-                                           input_.runtime, *state->info, side, std::move(codec),
-                                           facts_.address() + state->facts_at, copy_stream_.get()));
+  NWC_ASSIGN_OR_RETURN(state->decoder,
+                       DeviceTensorDecoder::Create(
+                           input_.runtime, *state->info, std::move(*state->facts), std::move(codec),
+                           facts_.address() + state->facts_at, copy_stream_.get()));
   return {};
 }
 

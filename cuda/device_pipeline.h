@@ -17,6 +17,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -67,6 +68,7 @@ class DevicePipeline {
     DeviceTensor tensor;
     const TensorInfo* info = nullptr;
     const Loader* shard = nullptr;
+    std::optional<TensorFacts> facts;  // from CheckRead to AcceptSideInfo
     std::unique_ptr<DeviceTensorDecoder> decoder;
     uint64_t facts_at = 0;  // in facts_
     size_t chunks_left = 0;
@@ -75,7 +77,7 @@ class DevicePipeline {
   struct ReadState {
     StagingRing::Room room;
     bool arrived = false;
-    Status checked;  // once it arrived: of its hashes
+    Status checked;  // once it arrived, by CheckRead
   };
   // A read between its copy and the end of its decoding.
   struct Batch {
@@ -101,7 +103,8 @@ class DevicePipeline {
   [[nodiscard]] bool CanLaunch() const;
   Status LaunchRead(size_t read);
   // Of a read that arrived; called by threads of the queue.
-  [[nodiscard]] Status CheckHashes(size_t read) const;
+  Status CheckRead(size_t read);
+  static Status ParseSide(TensorState* state, ByteSpan side);
   // What the host looks at of a read; the rest only the device needs.
   [[nodiscard]] std::vector<MutableByteSpan> HostParts(const FetchRead& read,
                                                        MutableByteSpan bytes) const;

@@ -64,12 +64,13 @@ class DecodeStage {
 
   Status Add(const PackedTensorBytes& tensor, DeviceCodec codec) {
     const TensorInfo& info = *tensor.info;
-    NWC_ASSIGN_OR_RETURN(DeviceBuffer facts,
-                         DeviceBuffer::Allocate(device_, DeviceTensorDecoder::FactBytes(info)));
-    NWC_ASSIGN_OR_RETURN(auto decoder,
-                         DeviceTensorDecoder::Create(device_, info, tensor.side(), std::move(codec),
-                                                     facts.address(), nullptr));
-    buffers_.push_back(std::move(facts));
+    const int qualities = codec.neural != nullptr ? codec.neural->settings().qualities : 0;
+    NWC_ASSIGN_OR_RETURN(TensorFacts facts, ParseTensorFacts(info, tensor.side(), qualities));
+    NWC_ASSIGN_OR_RETURN(DeviceBuffer memory, DeviceBuffer::Allocate(device_, FactBytes(info)));
+    NWC_ASSIGN_OR_RETURN(
+        auto decoder, DeviceTensorDecoder::Create(device_, info, std::move(facts), std::move(codec),
+                                                  memory.address(), nullptr));
+    buffers_.push_back(std::move(memory));
     NWC_ASSIGN_OR_RETURN(DeviceBuffer out, DeviceBuffer::Allocate(device_, info.decoded_bytes()));
     const ByteSpan stored = tensor.stored.span();
     NWC_ASSIGN_OR_RETURN(DeviceBuffer there, DeviceBuffer::CopyOf(device_, stored, nullptr));

@@ -147,7 +147,7 @@ TEST_F(DeviceLoaderOnHost, EveryFailureOfTheDeviceIsAStatus) {
         LoadOnDevice(&device, *loader_, {.staging_bytes = kTinyStaging}, requests());
     // The last calls only end what is done.
     if (status.ok()) {
-      EXPECT_GT(i + 20, calls);
+      EXPECT_GT(i + 40, calls);  // how often the device is asked whether it is done varies
       continue;
     }
     ASSERT_EQ(status.code(), ErrorCode::kIo) << status.ToString();

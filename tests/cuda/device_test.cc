@@ -5,10 +5,11 @@ namespace nwc {
 Result<std::unique_ptr<DeviceTensorDecoder>> DeviceTest::MakeDecoder(const TensorInfo& tensor,
                                                                      ByteSpan side,
                                                                      DeviceCodec codec) {
-  NWC_ASSIGN_OR_RETURN(DeviceBuffer facts,
-                       DeviceBuffer::Allocate(runtime(), DeviceTensorDecoder::FactBytes(tensor)));
-  facts_.push_back(std::move(facts));
-  return DeviceTensorDecoder::Create(runtime(), tensor, side, std::move(codec),
+  const int qualities = codec.neural != nullptr ? codec.neural->settings().qualities : 0;
+  NWC_ASSIGN_OR_RETURN(TensorFacts facts, ParseTensorFacts(tensor, side, qualities));
+  NWC_ASSIGN_OR_RETURN(DeviceBuffer memory, DeviceBuffer::Allocate(runtime(), FactBytes(tensor)));
+  facts_.push_back(std::move(memory));
+  return DeviceTensorDecoder::Create(runtime(), tensor, std::move(facts), std::move(codec),
                                      facts_.back().address(), nullptr);
 }
 
