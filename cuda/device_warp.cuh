@@ -59,11 +59,10 @@ class DeviceTensorBlock {
     __syncthreads();
   }
 
-  template <typename Active, typename A, typename B, typename Sums>
-  NWC_DEVICE_INLINE void Multiply(const Active& active, const A& left, const B& b,
-                                  const Sums& sums) {
+  template <typename Active, typename B, typename Sums>
+  NWC_DEVICE_INLINE void Multiply(const Active& active, const B& b, const Sums& sums) {
     if (!active(static_cast<int>(threadIdx.x) / kWarpLanes)) return;
-    const uint32_t* const a = left(lane_);
+    const uint32_t* const a = lane_.a.part;
     const uint32_t* const right = b(lane_);
     float* const c = sums(lane_);
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "

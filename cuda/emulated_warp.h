@@ -55,7 +55,7 @@ class EmulatedBlock {
   int threads_;
 };
 
-// The warps of a block with a tensor core each.
+// The warps of a block with a tensor core each; Lane has the factors `a`.
 template <typename Lane, int kWarps>
 class EmulatedTensorBlock {
  public:
@@ -72,10 +72,10 @@ class EmulatedTensorBlock {
     Do(step);
   }
 
-  // sums(lane) += a(lane) · b(lane) in the warps that active(warp) names: mma.m16n8k16, with the
-  // layouts that neural_tensor.h states.
-  template <typename Active, typename A, typename B, typename Sums>
-  void Multiply(const Active& active, const A& a, const B& b, const Sums& sums) {
+  // sums(lane) += a · b(lane) in the warps that active(warp) names: mma.m16n8k16, with the layouts
+  // that neural_tensor.h states.
+  template <typename Active, typename B, typename Sums>
+  void Multiply(const Active& active, const B& b, const Sums& sums) {
     for (int warp = 0; warp < kWarps; ++warp) {
       if (!active(warp)) continue;
       Lane* const lanes = &lanes_[static_cast<size_t>(warp * kWarpLanes)];
@@ -86,7 +86,7 @@ class EmulatedTensorBlock {
           for (uint32_t k = 0; k < 16; ++k) {
             const Lane& left = lanes[row % 8 * 4 + k % 8 / 2];
             const Lane& right = lanes[column * 4 + k % 8 / 2];
-            out += Half(a(left)[k / 8 * 2 + row / 8], k % 2) * Half(b(right)[k / 8], k % 2);
+            out += Half(left.a.part[k / 8 * 2 + row / 8], k % 2) * Half(b(right)[k / 8], k % 2);
           }
         }
       }

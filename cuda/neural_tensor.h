@@ -42,7 +42,7 @@ struct TensorSums {
 
 struct TensorLane {
   TensorSums x[kTensorRows], h[kTensorRows];
-  Vector16 a[kTensorRows], next_a[kTensorRows];  // weights of this input tile and of the next
+  Vector16 a;
   uint32_t b[kTensorColumns][2];
 };
 
@@ -94,23 +94,9 @@ NWC_DEVICE_INLINE void ForEachSum(TensorSums* sums, uint32_t outputs, int warp, 
 template <TensorSums (TensorLane::*kSums)[kTensorRows], typename Block>
 NWC_DEVICE_INLINE void MultiplyTiles(Block& block, const Vector16* weights, uint32_t inputs,
                                      uint32_t outputs, const TensorMemory* memory) {
-  const uint32_t output_tiles = outputs / kTensorTile, input_tiles = inputs / kTensorTile;
-  const auto has_row = [&](int warp, uint32_t r) { return FirstOutput(warp, r) < outputs; };
-  // On their way while the tile before them is multiplied: they come from far.
-  const auto fetch = [&](TensorLane& lane, int warp, int id, uint32_t k) {
-    NWC_UNROLL
-    for (uint32_t r = 0; r < kTensorRows; ++r) {
-      if (!has_row(warp, r)) continue;
-      const uint32_t tile = k * output_tiles + FirstOutput(warp, r) / kTensorTile;
-      lane.next_a[r] = weights[tile * kWarpLanes + static_cast<uint32_t>(id)];
-    }
-  };
-  block.Do([&](TensorLane& lane, int warp, int id) { fetch(lane, warp, id, 0); });
-  for (uint32_t k = 0; k < input_tiles; ++k) {
-    block.Do([&](TensorLane& lane, int warp, int id) {
-      NWC_UNROLL
-      for (uint32_t r = 0; r < kTensorRows; ++r) lane.a[r] = lane.next_a[r];
-      fetch(lane, warp, id, Least(k + 1, input_tiles - 1));
+  const uint32_t output_tiles = outputs / kTensorTile;
+  for (uint32_t k = 0; k < inputs / kTensorTile; ++k) {
+    block.Do([&](TensorLane& lane, int, int id) {
       const auto g = static_cast<uint32_t>(id) / 4, t = static_cast<uint32_t>(id) % 4;
       NWC_UNROLL
       for (uint32_t c = 0; c < kTensorColumns; ++c) {
@@ -122,12 +108,17 @@ NWC_DEVICE_INLINE void MultiplyTiles(Block& block, const Vector16* weights, uint
     });
     NWC_UNROLL
     for (uint32_t r = 0; r < kTensorRows; ++r) {
+      const auto has_row = [&](int warp) { return FirstOutput(warp, r) < outputs; };
+      block.Do([&](TensorLane& lane, int warp, int id) {
+        if (!has_row(warp)) return;
+        const uint32_t tile = k * output_tiles + FirstOutput(warp, r) / kTensorTile;
+        lane.a = weights[tile * kWarpLanes + static_cast<uint32_t>(id)];
+      });
       NWC_UNROLL
       for (uint32_t c = 0; c < kTensorColumns; ++c) {
-        block.Multiply([&](int warp) { return has_row(warp, r); },
-                       [&](const TensorLane& lane) { return lane.a[r].part; },
-                       [&](const TensorLane& lane) { return lane.b[c]; },
-                       [&](TensorLane& lane) { return (lane.*kSums)[r].value[c]; });
+        block.Multiply(
+            has_row, [&](const TensorLane& lane) { return lane.b[c]; },
+            [&](TensorLane& lane) { return (lane.*kSums)[r].value[c]; });
       }
     }
   }
