@@ -86,9 +86,9 @@ struct NeuralTrainingHooks {
 // standard deviation and cut into chunks from the top. `resume` is a state that `checkpoint` was
 // given, or empty; a run that goes on from it ends with the same bytes as one that was never
 // interrupted. Equal sources, options and thread count give equal results. kIo when the device
-// cannot be used; kUsage when there is nothing to train on, when `resume` belongs to other options or data, and when the training
-// diverges (the loss is no longer finite); kCancelled after `cancel`, with a last state handed to
-// `checkpoint`.
+// cannot be used; kUsage when there is nothing to train on, when `resume` belongs to other options
+// or data, and when the training diverges (the loss is no longer finite); kCancelled after
+// `cancel`, with a last state handed to `checkpoint`.
 Result<NeuralTrainingResult> TrainNeural(const std::vector<const TensorSource*>& sources,
                                          const NeuralTrainingOptions& options, ByteSpan resume,
                                          const NeuralTrainingHooks& hooks);

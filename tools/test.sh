@@ -65,11 +65,14 @@ step_tsan() {
   local plain_addresses=()
   if setarch -R true 2>/dev/null; then plain_addresses=(setarch -R); fi
   configure build-tsan "${SANITIZER_BUILD[@]}" -DNWC_TESTS=ON -DNWC_SANITIZE=thread
-  "${plain_addresses[@]}" cmake --build build-tsan -j "$JOBS" --target loader_test remote_test nwc_c_test encoder_test
+  "${plain_addresses[@]}" cmake --build build-tsan -j "$JOBS" --target loader_test remote_test nwc_c_test encoder_test cuda_test
   local test
   for test in loader_test remote_test nwc_c_test; do
     "${plain_addresses[@]}" "build-tsan/bin/$test" --gtest_brief=1
   done
+  # Of loads onto a device, those that read with threads.
+  "${plain_addresses[@]}" build-tsan/bin/cuda_test --gtest_brief=1 \
+    --gtest_filter='DeviceLoaderOnHost.*:DeviceModel.*'
   # Packing takes long here; these have several threads.
   "${plain_addresses[@]}" build-tsan/bin/encoder_test --gtest_brief=1 \
     --gtest_filter='*Threads*:*StopsWhenCancelled:TrainTables.IsDeterministic*'

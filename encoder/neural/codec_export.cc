@@ -36,7 +36,9 @@ class Coder {
     auto errors = torch::zeros({qualities_}, torch::kFloat64);  // on the CPU
     const int64_t count = std::min(chunks.size(0), weights / options_.chunk);
     // Evenly over the pool: tensors follow each other in it.
-    const auto chosen = (torch::arange(count, torch::kInt64) * chunks.size(0)).div(count, "floor").to(chunks.device());
+    const auto chosen = (torch::arange(count, torch::kInt64) * chunks.size(0))
+                            .div(count, "floor")
+                            .to(chunks.device());
     for (int64_t begin = 0; begin < count; begin += kBatchChunks) {
       const int64_t size = std::min(kBatchChunks, count - begin);
       const auto x = chunks.index_select(0, chosen.narrow(0, begin, size))

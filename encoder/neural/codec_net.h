@@ -20,8 +20,8 @@ struct NetShape {
 class CodecNet {
  public:
   // Starts near the linear map x ↦ gains[q] · P x, P the first rows or columns of the identity, so
-  // that training begins at a scalar quantiser. Draws from `generator`, of the CPU: the start is the
-  // same on every device.
+  // that training begins at a scalar quantiser. Draws from `generator`, of the CPU: the start is
+  // the same on every device.
   CodecNet(const NetShape& shape, const std::vector<double>& gains, at::Generator generator,
            torch::Device device = torch::kCPU);
 

@@ -106,8 +106,7 @@ StepLosses CodecTrainer::Step() {
   const auto chosen =
       torch::randint(training_.size(0), {qualities_ * each}, generator, torch::kInt64).to(device_);
   const auto x = training_.index_select(0, chosen).view({qualities_, each, options_.chunk});
-  const auto noise =
-      torch::rand({qualities_, each, options_.latents}, generator).to(device_) - 0.5;
+  const auto noise = torch::rand({qualities_, each, options_.latents}, generator).to(device_) - 0.5;
   const Losses losses = Evaluate(x, analysis_.Forward(x) + noise);
   losses.loss.backward();
   UpdateParameters();
