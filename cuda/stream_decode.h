@@ -125,7 +125,7 @@ NWC_DEVICE_INLINE void NextRows(Warp& warp, const StreamJob& job, uint32_t row,
                                 StreamWarpMemory* memory) {
   warp.Each([&](StreamLane& lane, int id) {
     const auto own = static_cast<uint32_t>(id) % kLines;
-    memory->rows[own] = lane.next_row;
+    if (static_cast<uint32_t>(id) < kLines) memory->rows[own] = lane.next_row;
     lane.next_row = job.row_facts[Least(row + kLines + own, job.rows - 1)];
   });
   warp.Sync();
