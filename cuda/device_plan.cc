@@ -12,8 +12,9 @@ namespace {
 
 constexpr uint64_t kReadsInBudget = 8;
 constexpr uint64_t kRoomsInBudget = 4;
-// A read is a launch: large enough for hundreds of warps, small enough to overlap.
-constexpr uint64_t kMaxReadBytes = 8 << 20;
+// A read is a launch and a room in the staging memory. Small ones let more threads read at once;
+// the bus copies 2 MiB at 95 % of its speed.
+constexpr uint64_t kMaxReadBytes = 2 << 20;
 constexpr size_t kReadsOfLatents = 2;  // on the device at once
 constexpr size_t kMaxCheckBytes = 4 << 20;
 constexpr size_t kMinCheckBytes = 256;

@@ -11,7 +11,7 @@ namespace nwc {
 namespace {
 
 constexpr uint64_t kSampleBytes = 512 << 20;  // decoded, a profile
-constexpr size_t kPieceBytes = 8 << 20;       // the largest read of DeviceLoader
+constexpr size_t kPieceBytes = 2 << 20;       // the largest read of DeviceLoader
 constexpr size_t kCeilingBytes = 64 << 20;
 constexpr int kMaxRepeats = 64;  // of a sample that is small
 
