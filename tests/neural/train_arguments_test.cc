@@ -37,6 +37,17 @@ TEST(TrainArguments, RefusesOptionsOfTheOtherArchitecture) {
             ErrorCode::kUsage);
 }
 
+TEST(TrainArguments, ANetCanBeTrainedOnAGpu) {
+  const auto on_cpu = Parse({"a", "-o", "c", "--arch", "nwc"});
+  const auto on_gpu = Parse({"a", "-o", "c", "--arch", "nwc", "--device", "cuda"});
+  ASSERT_TRUE(on_cpu.ok() && on_gpu.ok());
+  EXPECT_EQ(on_cpu->arguments->neural.device, Device::kCpu);
+  EXPECT_EQ(on_gpu->arguments->neural.device, Device::kCuda);
+  EXPECT_EQ(Parse({"a", "-o", "c", "--arch", "nwc", "--device", "tpu"}).status().code(),
+            ErrorCode::kUsage);
+  EXPECT_EQ(Parse({"a", "-o", "c", "--device", "cuda"}).status().code(), ErrorCode::kUsage);
+}
+
 TEST(TrainArguments, HelpIsText) {
   const auto command = Parse({"--help"});
   ASSERT_TRUE(command.ok());
