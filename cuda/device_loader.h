@@ -33,7 +33,8 @@ struct DeviceTensor {
 struct DeviceLoadOptions {
   // Staging memory for all shards: so much pinned memory on the host, for compressed bytes and,
   // with verify_decoded, what comes back; and as much on the device, for compressed bytes and the
-  // latents of nwc. At least what the largest chunk wanted needs (else kUsage, which says how
+  // latents of nwc. The host keeps as much again, at most, of side information that waits for its
+  // tensor. At least what the largest chunk wanted needs (else kUsage, which says how
   // much).
   size_t staging_bytes = 64 << 20;
   bool verify = true;  // check every chunk's hash (R20) on the host before it is copied

@@ -245,14 +245,19 @@ Status DevicePipeline::LaunchRead(size_t number) {
   return CopyAndDecode(&batch);
 }
 
-// R20 of chunks, and side information, which is for this thread to parse.
+// R20 of chunks, and side information. That may say much in few bytes, and what many reads say
+// waits in the host's memory: a read's is parsed here up to its own size, beyond that by
+// AcceptSideInfo, which hands each tensor's to the device at once.
 Status DevicePipeline::CheckRead(size_t number) {
   const FetchRead& read = plan_.fetch.reads[number];
   const ByteSpan bytes = pinned_.subspan(reads_[number].room.position, read.size_bytes);
+  uint64_t fact_bytes = 0;
   for (size_t p = read.piece_begin; p < read.piece_end; ++p) {
     const FetchPiece& piece = plan_.fetch.pieces[p];
     const ByteSpan own = bytes.subspan(piece.read_offset, piece.size_bytes);
     if (piece.chunk == FetchPiece::kSideInfo) {
+      fact_bytes += FactBytes(*tensors_[piece.tensor].info);
+      if (fact_bytes > read.size_bytes) continue;
       const Status parsed = ParseSide(&tensors_[piece.tensor], own);
       if (!parsed.ok()) return parsed.WithContext(Where(piece));
       continue;
@@ -309,13 +314,14 @@ Status DevicePipeline::ParseSide(TensorState* state, ByteSpan side) {
 }
 
 Status DevicePipeline::AcceptSideInfo(TensorState* state, ByteSpan side) {
-  if (!state->facts) NWC_RETURN_IF_ERROR(ParseSide(state, side));  // another rank has read it
+  // Another rank has read it, or it was too much to keep.
+  if (!state->facts) NWC_RETURN_IF_ERROR(ParseSide(state, side));
   NWC_ASSIGN_OR_RETURN(DeviceCodec codec,
                        input_.codecs->Of(state->tensor.number, copy_stream_.get(), input_.cancel));
-  NWC_ASSIGN_OR_RETURN(state->decoder,
-                       DeviceTensorDecoder::Create(
-                           input_.runtime, *state->info, std::move(*state->facts), std::move(codec),
-                           facts_.address() + state->facts_at, copy_stream_.get()));
+  NWC_ASSIGN_OR_RETURN(state->decoder, DeviceTensorDecoder::Create(
+                                           input_.runtime, *state->info,
+                                           *std::exchange(state->facts, {}), std::move(codec),
+                                           facts_.address() + state->facts_at, copy_stream_.get()));
   return {};
 }
 
