@@ -20,8 +20,8 @@ constexpr size_t kChunkBytes = sizeof(uint32_t) + std::max({sizeof(StreamJob) + 
                                                             sizeof(ExactJob), sizeof(NeuralJob)});
 constexpr size_t kParts = 5;  // each begins aligned
 
-// A chunk's blocks fill this many multiprocessors before they get more warps: copies of the tables
-// cost less than multiprocessors that idle.
+// A batch has this many blocks before they get more warps: copies of the tables cost less than
+// multiprocessors that idle.
 constexpr size_t kSpreadBlocks = 64;
 
 uint32_t PairBytes(int bucket_bits) {  // tables (t, 0) and (t, 1)
